@@ -1,0 +1,1 @@
+"""memos: memory for LLM applications, governed like storage."""

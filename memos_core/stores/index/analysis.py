@@ -1,0 +1,207 @@
+"""From text to terms: folding, words, language, stems.
+
+Text of any language becomes terms the same way when it is stored and when it is asked for. Scripts that write spaces are
+cut into words and stemmed (Snowball) in the language the text is in; Chinese, Japanese, Korean and South-East Asian
+scripts become single characters and pairs, so that any word of any length is found without a dictionary. Nothing in a
+text is an operator.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import Stemmer
+
+from memos_core.stores.index.stopwords import FUNCTION_CHARACTERS, LANGUAGE_WEIGHTS, STOPWORDS
+
+ANALYSIS_VERSION: Final = "1"
+DEFAULT_LANGUAGE: Final = "en"
+
+_WORD = re.compile(r"[^\W_]+")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, CJK, kana, Hangul, CJK beyond the basic plane.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3041-\u312f\u3131-\u318e"
+    "\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_PIECES = re.compile(f"([{_UNSPACED}]+)|[^\\W_{_UNSPACED}]+")
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_COMBINING = re.compile("[\u0300-\u036f]+")
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+")
+_STEMMERS: Final = {
+    "en": "english",
+    "de": "german",
+    "fr": "french",
+    "es": "spanish",
+    "it": "italian",
+    "pt": "portuguese",
+    "nl": "dutch",
+    "sv": "swedish",
+    "ru": "russian",
+    "el": "greek",
+    "ar": "arabic",
+    "hi": "hindi",
+}
+_SCRIPTS: Final = (
+    ("ja", re.compile("[\u3041-\u30ff]")),
+    ("ko", re.compile("[\uac00-\ud7ff]")),
+    ("zh", re.compile("[\u4e00-\u9fff]")),
+    ("th", re.compile("[\u0e00-\u0e7f]")),
+    ("el", re.compile("[\u0370-\u03ff]")),
+    ("ar", re.compile("[\u0600-\u06ff]")),
+    ("hi", re.compile("[\u0900-\u097f]")),
+)
+_LONGEST_TERM: Final = 64
+_CACHED_STEMS: Final = 200_000
+
+
+def fold(text: str) -> str:
+    """Text with case, width, accents and invisible characters taken out: what people mean to be the same is the same."""
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold()
+    decomposed = _COMBINING.sub("", unicodedata.normalize("NFD", text))
+    return unicodedata.normalize("NFC", decomposed)
+
+
+class Analyzed(msgspec.Struct, frozen=True):
+    """A text as terms.
+
+    Attributes:
+        terms: in order, repeated as often as they occur.
+        length: how many of them carry meaning (function words do not count).
+        language: ISO 639-1 code; None where the text does not tell.
+    """
+
+    terms: list[str]
+    length: int
+    language: str | None
+
+
+class QueryTerm(msgspec.Struct, frozen=True):
+    """One word of a query.
+
+    Attributes:
+        word: as folded.
+        terms: under which it may be stored, one per language of the cube that stems it differently.
+    """
+
+    word: str
+    terms: tuple[str, ...]
+
+
+class _Stems(dict[str, str]):
+    """word -> stem of one language, filled on first use."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._stemmer = Stemmer.Stemmer(_STEMMERS[language], 0) if language in _STEMMERS else None
+
+    def __missing__(self, word: str) -> str:
+        if len(self) > _CACHED_STEMS:
+            self.clear()
+        stem = word if self._stemmer is None or word.isdecimal() else str(self._stemmer.stemWord(word))
+        stem = self[word] = stem[:_LONGEST_TERM]
+        return stem
+
+
+class Analyzer:
+    """Turns texts and queries into terms. Holds a cache of stems; not safe for several threads at once."""
+
+    def __init__(self) -> None:
+        self._stems: dict[str, _Stems] = {}
+
+    def analyze(self, text: str) -> Analyzed:
+        """Terms of a text to be stored."""
+        folded = fold(text)
+        words = _ASCII_WORD.findall(folded) if folded.isascii() else None
+        if words is not None:
+            language = guess_language(words)
+            stems = self._stems_of(language or DEFAULT_LANGUAGE)
+            stop = STOPWORDS.get(language or DEFAULT_LANGUAGE, frozenset())
+            return Analyzed([stems[word] for word in words], sum(word not in stop for word in words), language)
+        language = detect_language(folded)
+        stems = self._stems_of(language or DEFAULT_LANGUAGE)
+        stop = STOPWORDS.get(language or DEFAULT_LANGUAGE, frozenset())
+        terms: list[str] = []
+        length = 0
+        for match in _PIECES.finditer(folded):
+            word = match.group()
+            if match.group(1) is None:
+                terms.append(stems[word])
+                length += word not in stop
+            else:
+                grams = _grams(word)
+                terms.extend(grams)
+                length += sum(not _grammatical(gram) for gram in grams)
+        return Analyzed(terms, length, language)
+
+    def query(self, text: str, languages: Iterable[str] = ()) -> list[QueryTerm]:
+        """Words of a query, each once, in order.
+
+        Function words are left out as long as another word remains; those written with a capital inside the sentence
+        ("Will", "IT") are kept, since they are names.
+
+        Args:
+            languages: those that the texts of the cube are in; a word is looked up under its stem in each of them.
+        """
+        folded = fold(text)
+        language = detect_language(folded) or DEFAULT_LANGUAGE
+        # A text whose language does not tell was stored under the default one, so that is always among them.
+        spoken = dict.fromkeys([language, *sorted(languages), DEFAULT_LANGUAGE])
+        stop = STOPWORDS.get(language, frozenset())
+        names = {fold(word) for word in _WORD.findall(text)[1:] if word[0].isupper() and len(word) > 1}
+        content: dict[str, QueryTerm] = {}
+        grammar: dict[str, QueryTerm] = {}
+        for match in _PIECES.finditer(folded):
+            piece = match.group()
+            if match.group(1) is not None:
+                for gram in _grams(piece):
+                    (grammar if _grammatical(gram) else content).setdefault(gram, QueryTerm(gram, (gram,)))
+                continue
+            terms = tuple(dict.fromkeys(self._stems_of(each)[piece] for each in spoken))
+            dull = piece in stop and piece not in names
+            (grammar if dull else content).setdefault(piece, QueryTerm(piece, terms))
+        return list((content or grammar).values())
+
+    def _stems_of(self, language: str) -> _Stems:
+        found = self._stems.get(language)
+        if found is None:
+            found = self._stems[language] = _Stems(language)
+        return found
+
+
+def guess_language(words: Iterable[str]) -> str | None:
+    """The language whose function words occur most, or None where none speaks clearly enough."""
+    votes: dict[str, float] = {}
+    for word in words:
+        for language, weight in LANGUAGE_WEIGHTS.get(word, ()):
+            votes[language] = votes.get(language, 0.0) + weight
+    if not votes:
+        return None
+    best = max(votes, key=lambda each: (votes[each], each == DEFAULT_LANGUAGE))
+    return best if votes[best] >= 0.5 else None
+
+
+def detect_language(folded: str) -> str | None:
+    """The language of a folded text: by script where that decides, else by its function words."""
+    if folded.isascii():
+        return guess_language(_ASCII_WORD.findall(folded))
+    for language, pattern in _SCRIPTS:
+        if pattern.search(folded):
+            return language
+    return guess_language(_WORD.findall(folded))
+
+
+def _grams(run: str) -> list[str]:
+    """Every character and every pair of neighbours of a run in a script without spaces."""
+    return [*run, *(run[i : i + 2] for i in range(len(run) - 1))]
+
+
+def _grammatical(gram: str) -> bool:
+    return all(character in FUNCTION_CHARACTERS for character in gram)

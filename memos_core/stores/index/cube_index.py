@@ -1,0 +1,335 @@
+"""CubeIndex: the embedded index of one cube, kept current through the change log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_core.errors import WrongDimension
+from memos_core.filters import Filter
+from memos_core.protocols.storage import RecordStore
+from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer
+from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
+from memos_core.stores.index.cube_files import CubeFiles
+from memos_core.stores.index.fields import FieldColumns
+from memos_core.stores.index.moments import FINDABLE, Moment, moment
+from memos_core.stores.index.parts import Part, Tail
+from memos_core.stores.index.postings import Counts
+from memos_core.stores.index.rows import ALIVE, NONE, STATES, RowTable, Threads
+from memos_core.stores.index.segment import FORMAT
+from memos_core.stores.index.tokens import best_matches
+from memos_core.stores.index.vectors import QueryVector, best
+from memos_core.types.items import LifecycleState
+from memos_core.types.work import Body, CubeRow, Record, VectorBlobs, micros
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+FLUSH_ROWS = 8192
+SMALL_ROWS = 1024  # a cube with fewer rows has no files: it is filled from the truth when first used
+_SCAN = 0.4  # above this share of the rows, scoring all of a part and choosing is faster than gathering
+
+
+class CubeIndex:
+    """Rows of one cube and everything that scores them.
+
+    Hold `lock` from `catch_up` until you have used what you asked for: row numbers change when parts are merged.
+
+    Args:
+        store: the truth it follows.
+        cube: whose rows.
+        folder: where its segments lie; None keeps it in memory.
+        embedder: identity of the embedder that made the vectors; "" for none.
+        dims: length of a vector; 0 without an embedder.
+        token_dims: length of a token vector; 0 where there are none.
+        flush_rows: how many rows the tail may have before it is written to a segment.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        cube: CubeRow,
+        *,
+        folder: Path | None = None,
+        embedder: str = "",
+        dims: int = 0,
+        token_dims: int = 0,
+        flush_rows: int = FLUSH_ROWS,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.cube = cube
+        self.dims = dims
+        self.token_dims = token_dims
+        self.analyzer = Analyzer()
+        self._store = store
+        self._flush_rows = flush_rows
+        belongs = {"store": store.id, "cube": str(cube.number), "embedder": embedder}
+        belongs |= {"analysis": ANALYSIS_VERSION, "format": FORMAT, "dims": f"{dims} {token_dims}"}
+        self._files = CubeFiles(folder, belongs) if folder is not None else None
+        self._load()
+
+    # -- following the log ----------------------------------------------------------------------------------------
+
+    @property
+    def seq(self) -> int:
+        """Number of the last change that it has applied."""
+        return self._seq
+
+    def catch_up(self) -> None:
+        """Apply what has been committed since; microseconds where nothing has."""
+        with self.lock:
+            token = self._store.change_token()
+            if token == self._token:
+                return
+            head = self._store.head_seq(self.cube)
+            for piece in self._store.changes(self.cube, self._seq, head):
+                self._apply(piece)
+                if len(self._tail) >= self._flush_rows:
+                    self._flush()
+            self._token = token
+
+    def flush(self) -> None:
+        """Write what is worth it to files, so that the next opening is fast."""
+        with self.lock:
+            if len(self.table) >= SMALL_ROWS and len(self._tail):
+                self._flush()
+
+    def drop(self) -> None:
+        """Forget everything, files too; the next `catch_up` starts from the first change."""
+        with self.lock:
+            if self._files is not None:
+                self._files.clear()
+            self._load()
+
+    def _load(self) -> None:
+        self._token: int | None = None
+        self._now: Moment | None = None
+        self.table = RowTable()
+        self.threads = Threads(self.table)
+        self.parts: list[Part] = []
+        self._seq = 0
+        if self._files is not None:
+            if not self._files.matches(lambda seq: self._store.digest(self.cube, seq)):
+                self._files.clear()
+            self.parts.extend(self._files.load(self.table))
+            self._seq = self._files.manifest.seq
+            self.threads.forget()
+        self.languages = set(self._files.manifest.languages) if self._files else set()
+        self._tail = Tail(len(self.table), self.dims, self.token_dims)
+        self.parts.append(self._tail)
+        self.fields = FieldColumns(self._store, self.cube, self.table)
+
+    def _flush(self) -> None:
+        if self._files is None:
+            return
+        if self._files.newer(self._seq):  # another process has written more than we know: take its segments
+            self._load()
+            return
+        digest = self._store.digest(self.cube, self._seq)
+        saved = self._files.save(self.table, self.parts, self._seq, digest, sorted(self.languages))
+        if saved is None:
+            return
+        order, parts = saved
+        self.table.reorder(order)
+        self.fields.reorder(order)
+        self.threads.forget()
+        self._tail = Tail(len(self.table), self.dims, self.token_dims)
+        self.parts = [*parts, self._tail]
+        self._now = None
+
+    def _apply(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
+        self._now = None
+        table, first = self.table, len(self.table)
+        columns: dict[str, list[float]] = {name: [] for name in _ROW_COLUMNS}
+        terms: list[list[str]] = []
+        dense: list[bytes | None] = []
+        tokens: list[bytes | None] = []
+        ended: list[tuple[int, int]] = []
+        replaces: dict[int, int] = {}
+        for record, vectors in piece:
+            if record.prev:
+                ended.append((record.prev, record.seq))
+            body = record.body
+            if body is None or not body.indexed or record.text is None:
+                continue
+            analyzed = self.analyzer.analyze(indexed_text(record.text, body))
+            if analyzed.language is not None:
+                self.languages.add(analyzed.language)
+            if record.prev:
+                replaces[first + len(terms)] = record.prev
+            for name, value in self._row(record, body, analyzed.length).items():
+                columns[name].append(value)
+            terms.append(analyzed.terms)
+            dense.append(vectors.dense if vectors else None)
+            tokens.append(vectors.tokens if vectors else None)
+        table.extend({name: np.array(values) for name, values in columns.items()})
+        self._tail.add(terms, dense, tokens)
+        self._end(ended, replaces)
+        self._seq = piece[-1][0].seq
+
+    def _end(self, ended: list[tuple[int, int]], replaces: dict[int, int]) -> None:
+        """Give the new rows their places, and end those that have a newer version."""
+        table = self.table
+        known = {row: old for row, prev in replaces.items() if (old := table.row_of(prev)) != NONE}
+        self.threads.add(known)
+        replaced = set(known.values())
+        for prev, _ in ended:
+            old = table.row_of(prev)
+            if old != NONE and old not in replaced:
+                self.threads.remove(old)
+        if ended:
+            table.end(np.array([prev for prev, _ in ended]), np.array([at for _, at in ended]))
+
+    def _row(self, record: Record, body: Body, length: int) -> dict[str, float]:
+        source = body.source
+        return {
+            "seq": record.seq,
+            "until": ALIVE,
+            "item": record.item,
+            "state": STATES.index(record.state),
+            "conversation": self.table.conversations.number(body.conversation),
+            "position": source.position if source and source.position is not None else record.seq,
+            "speaker": self.table.speakers.number(source.speaker if source else None),
+            "occurred": ABSENT_TIME if body.occurred_at is None else micros(body.occurred_at),
+            "created": record.created,
+            "updated": record.at,
+            "vectors_of": record.vectors_of,
+            "length": length,
+        }
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def moment(self, as_of: int | None = None, states: Iterable[LifecycleState] = FINDABLE) -> Moment:
+        """The rows that can be found now, or could after change `as_of`."""
+        if as_of is not None and as_of >= self._seq:
+            as_of = None
+        if as_of is not None or frozenset(states) != FINDABLE:
+            return moment(self.table, self.threads, as_of, states)
+        if self._now is None:
+            self._now = moment(self.table, self.threads)
+        return self._now
+
+    def matching(self, where: Filter | None, rows: Rows) -> Rows:
+        """Those of these rows that fulfil a filter."""
+        return rows if where is None else rows[filter_mask(where, rows, self.fields)]
+
+    def holding(self, term: str, at: Moment) -> tuple[Rows, Counts]:
+        """The rows of a moment that hold a term, ascending, and how often."""
+        rows, counts = [], []
+        for part in self.parts:
+            found = part.postings.lookup(term)
+            if found is not None:
+                own = found[0].astype(np.int64) + part.start
+                there = at.mask[own]
+                rows.append(own[there])
+                counts.append(found[1][there])
+        if not rows:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8)
+        return np.concatenate(rows), np.concatenate(counts)
+
+    def cosines(self, query: QueryVector, rows: Rows) -> Floats:
+        """Cosine of each of these rows (ascending) with the query, from the int8 vectors."""
+        scores = np.zeros(len(rows), dtype=np.float32)
+        for part, low, high in self._by_part(rows):
+            own = rows[low:high] - part.start
+            if len(own) > _SCAN * len(part):
+                scores[low:high] = query.first_pass(part.codes, part.scales)[own]
+            else:
+                scores[low:high] = query.first_pass(part.codes[own], part.scales[own])
+        return scores
+
+    def token_matches(self, rows: Rows, question: Floats) -> Floats:
+        """For each of these rows (ascending) and token of the question the best cosine of a token: (rows, tokens)."""
+        matches = np.zeros((len(rows), len(question)), dtype=np.float32)
+        for part, low, high in self._by_part(rows):
+            matches[low:high] = best_matches(part.tokens, rows[low:high] - part.start, question)
+        return matches
+
+    def nearest(
+        self, vector: Floats, count: int, *, among: Sequence[int] | None = None, as_of: int | None = None
+    ) -> list[tuple[int, float]]:
+        """The nearest items by exact cosine: (number of the change that made the version, cosine), best first.
+
+        Args:
+            vector: (dims,).
+            among: only these changes; None for all of the moment.
+            as_of: as it was after this change; None for now.
+
+        Raises:
+            WrongDimension: the vector is of another length than the index's.
+        """
+        if len(vector) != self.dims:
+            raise WrongDimension(f"the query's vector has {len(vector)} dimensions, the store's have {self.dims}")
+        with self.lock:
+            self.catch_up()
+            rows = self.moment(as_of).rows
+            if among is not None:
+                rows = np.intersect1d(rows, self.table.rows_of(np.array(among, dtype=np.int64)))
+            return self._nearest(QueryVector(vector), rows, count)
+
+    def _nearest(self, query: QueryVector, rows: Rows, count: int) -> list[tuple[int, float]]:
+        if not len(rows) or count < 1:
+            return []
+        scores = self.cosines(query, rows)
+        error = max(float(part.errors.max(initial=0.0)) for part in self.parts if len(part)) + query.error
+        kth = float(scores[best(scores, count)[-1]])
+        candidates = rows[scores >= kth - 2 * error]
+        seqs = self.table["seq"][candidates]
+        vectors_of = self.table["vectors_of"][candidates]
+        stored = self._store.dense_vectors(self.cube, vectors_of[vectors_of > 0].tolist())
+        exact = np.zeros(len(candidates), dtype=np.float32)
+        there = [place for place, of in enumerate(vectors_of.tolist()) if of in stored]
+        if there:
+            joined = b"".join(stored[int(vectors_of[place])] for place in there)
+            exact[there] = np.frombuffer(joined, dtype="<f4").reshape(len(there), self.dims) @ query.exact
+        order = np.lexsort((seqs, -exact))[:count]
+        return [(int(seqs[place]), float(exact[place])) for place in order]
+
+    def _by_part(self, rows: Rows) -> Iterable[tuple[Part, int, int]]:
+        """Each part with the slice of these rows (ascending) that it holds."""
+        for part in self.parts:
+            low, high = np.searchsorted(rows, (part.start, part.start + len(part)))
+            if low < high:
+                yield part, int(low), int(high)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, roughly (mapped files not counted)."""
+        return self.table.nbytes + self._tail.nbytes + self.fields.nbytes
+
+    def stats(self) -> dict[str, object]:
+        """What it holds: rows, living rows, segments, bytes of memory, languages, last change."""
+        with self.lock:
+            return {
+                "seq": self._seq,
+                "rows": len(self.table),
+                "findable": len(self.moment().rows),
+                "segments": len(self.parts) - 1,
+                "memory_bytes": self.nbytes,
+                "languages": sorted(self.languages),
+            }
+
+
+_ROW_COLUMNS = (
+    "seq",
+    "until",
+    "item",
+    "state",
+    "conversation",
+    "position",
+    "speaker",
+    "occurred",
+    "created",
+    "updated",
+    "vectors_of",
+    "length",
+)
+
+
+def indexed_text(text: str, body: Body) -> str:
+    """The words under which an item is found: its own, and those that say where it stands."""
+    return f"{body.context}\n{text}" if body.context else text

@@ -1,0 +1,203 @@
+"""The heavy side of the index: vectors, token vectors and postings of a run of rows.
+
+The newest rows are in a `Tail` in memory. Older ones are in `MappedPart`s, whose arrays are files. Both answer alike.
+Within a part rows are numbered from 0; `start` is the number of its first row in the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_core.stores.index import postings
+from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
+from memos_core.stores.index.postings import MappedPostings, TailPostings
+from memos_core.stores.index.rows import COLUMNS, RowTable
+from memos_core.stores.index.segment import Arrays
+from memos_core.stores.index.tokens import split_tokens
+from memos_core.stores.index.vectors import Codes, Floats, quantise
+
+Rows = NDArray[np.int64]
+
+
+class Tail:
+    """The newest rows.
+
+    Args:
+        start: number of its first row in the index.
+        dims: length of a vector; 0 where the store has no embedder.
+        token_dims: length of a token vector; 0 where the embedder gives none.
+    """
+
+    history = False
+    file = None
+
+    def __init__(self, start: int, dims: int, token_dims: int) -> None:
+        self.start = start
+        self.postings = TailPostings()
+        self._codes = Growing(np.int8, (dims,))
+        self._scales = Growing(np.float32)
+        self._errors = Growing(np.float32)
+        self._token_dims = token_dims
+        self._tokens = GrowingRagged({"codes": Growing(np.uint8, (token_dims // 2,)), "scales": Growing(np.float16)})
+
+    def __len__(self) -> int:
+        return self._scales.rows
+
+    @property
+    def codes(self) -> Codes:
+        """Quantised vectors (rows, dims)."""
+        return self._codes.view
+
+    @property
+    def scales(self) -> Floats:
+        """What a row's codes are multiplied with (rows,); 0 where it has no vector."""
+        return self._scales.view
+
+    @property
+    def errors(self) -> Floats:
+        """Length of what quantising lost (rows,)."""
+        return self._errors.view
+
+    @property
+    def tokens(self) -> Ragged:
+        """Token vectors of each row."""
+        return self._tokens.view
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, roughly."""
+        return self._codes.nbytes + self._tokens.nbytes + self.postings.nbytes + 8 * len(self)
+
+    def add(self, terms: Sequence[Iterable[str]], dense: Sequence[bytes | None], tokens: Sequence[bytes | None]) -> None:
+        """Add rows: terms, float32 vector and encoded token vectors of each."""
+        first, dims = len(self), self._codes.view.shape[1]
+        vectors = np.zeros((len(dense), dims), dtype=np.float32)
+        for place, blob in enumerate(dense):
+            if blob is not None and dims:
+                vectors[place] = np.frombuffer(blob, dtype="<f4")
+        codes, scales, errors = quantise(vectors) if dims else (vectors.astype(np.int8), vectors.sum(1), vectors.sum(1))
+        self._codes.extend(codes)
+        self._scales.extend(np.where([blob is None for blob in dense], np.float32(0), scales))
+        self._errors.extend(errors)
+        for place, (words, blob) in enumerate(zip(terms, tokens, strict=True)):
+            self.postings.add(first + place, words)
+            self._tokens.add(split_tokens(blob or b"", self._token_dims))
+
+    def packed(self) -> Arrays:
+        """Its heavy arrays, as a segment holds them."""
+        return _heavy(self) | self.postings.packed()
+
+
+class MappedPart:
+    """Rows of a segment.
+
+    Args:
+        start: number of its first row in the index.
+        arrays: of the segment.
+        file: its name.
+        history: whether none of its rows live.
+    """
+
+    def __init__(self, start: int, arrays: Arrays, file: str, *, history: bool) -> None:
+        self.start = start
+        self.file = file
+        self.history = history
+        self.codes: Codes = arrays["codes"]
+        self.scales: Floats = arrays["scales"]
+        self.errors: Floats = arrays["errors"]
+        self.tokens = Ragged(
+            arrays["token_starts"], {"codes": arrays["token_codes"], "scales": arrays["token_scales"]}
+        )
+        self.postings = MappedPostings(
+            arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]
+        )
+
+    def __len__(self) -> int:
+        return len(self.scales)
+
+    nbytes = 0  # the operating system keeps what is in use and drops it when it must
+
+    def packed(self) -> Arrays:
+        """Its heavy arrays, as a segment holds them."""
+        hashes, rows, counts = self.postings.entries()
+        return _heavy(self) | postings.pack(hashes, rows, counts)
+
+
+Part = Tail | MappedPart
+
+
+def _heavy(part: Part) -> Arrays:
+    return {
+        "codes": part.codes,
+        "scales": part.scales,
+        "errors": part.errors,
+        "token_starts": part.tokens.starts,
+        "token_codes": part.tokens.entries["codes"],
+        "token_scales": part.tokens.entries["scales"],
+    }
+
+
+def merge(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Arrays:
+    """Heavy arrays of one segment out of several parts.
+
+    Args:
+        parts: in the order their rows shall have.
+        keep: for each part the rows (numbered within it, ascending) that are taken over.
+    """
+    hashes, rows, counts = [], [], []
+    start = 0
+    for part, kept in zip(parts, keep, strict=True):
+        moved = np.full(len(part), -1, dtype=np.int32)
+        moved[kept] = np.arange(start, start + len(kept), dtype=np.int32)
+        if isinstance(part, Tail):
+            arrays = part.postings.packed()
+            entry = MappedPostings(
+                arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]  # type: ignore[arg-type]
+            ).entries()
+        else:
+            entry = part.postings.entries()
+        there = moved[entry[1]] >= 0
+        hashes.append(entry[0][there])
+        rows.append(moved[entry[1][there]])
+        counts.append(entry[2][there])
+        start += len(kept)
+    tokens = join([part.tokens.take(kept) for part, kept in zip(parts, keep, strict=True)])
+
+    def taken(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name)[kept] for part, kept in zip(parts, keep, strict=True)])
+
+    return {
+        "codes": taken("codes"),
+        "scales": taken("scales"),
+        "errors": taken("errors"),
+        "token_starts": tokens.starts,
+        "token_codes": tokens.entries["codes"],
+        "token_scales": tokens.entries["scales"],
+        **postings.pack(np.concatenate(hashes), np.concatenate(rows), np.concatenate(counts)),
+    }
+
+
+def light(table: RowTable, rows: Rows) -> Arrays:
+    """The plain columns of some rows, as a segment holds them: names as numbers of its own, and the names."""
+    arrays: Arrays = {f"row_{name}": table[name][rows] for name in COLUMNS}
+    for column, names in (("conversation", table.conversations), ("speaker", table.speakers)):
+        used, numbers = np.unique(arrays[f"row_{column}"], return_inverse=True)
+        known = used >= 0
+        arrays[f"row_{column}"] = (numbers - int(not known.all())).astype(np.int32)
+        text = "\x00".join(names.names[number] for number in used[known]).encode()
+        arrays[f"names_{column}"] = np.frombuffer(text, dtype=np.uint8)
+    return arrays
+
+
+def restore_light(table: RowTable, arrays: Arrays) -> None:
+    """Add the rows of a segment to the table."""
+    values = {name: arrays[f"row_{name}"] for name in COLUMNS}
+    for column, names in (("conversation", table.conversations), ("speaker", table.speakers)):
+        text = arrays[f"names_{column}"].tobytes().decode()
+        numbers = np.array([*(names.number(name) for name in text.split("\x00") if text), -1], dtype=np.int32)
+        values[column] = numbers[values[column]]
+    table.extend(values)

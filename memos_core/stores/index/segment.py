@@ -1,0 +1,223 @@
+"""Segments: files of arrays that never change, mapped into memory, checked before they are believed.
+
+A segment is a file in the safetensors format (a JSON header, then plain arrays), whose metadata says which store, cube,
+embedder and analysis it belongs to and a CRC-32 for each array. A manifest beside the segments lists them; it is replaced
+by renaming, after everything it names is on disk. Bytes that no manifest names do not count; a segment that differs from
+what the manifest says in any way is thrown away with all others, and the index is filled from the truth again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT: Final = "1"
+MANIFEST: Final = "manifest.json"
+_ALIGN: Final = 64
+_CODES: Final = {"int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32"} | {
+    "int64": "I64",
+    "uint64": "U64",
+    "float16": "F16",
+    "float32": "F32",
+    "bool": "BOOL",
+}
+_DTYPES: Final = {code: np.dtype(name) for name, code in _CODES.items()}
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class SegmentRefused(Exception):
+    """Why a segment or manifest is not believed. Never leaves the index: it rebuilds."""
+
+
+class SegmentEntry(msgspec.Struct, frozen=True):
+    """A segment as the manifest names it.
+
+    Attributes:
+        file: its name in the folder.
+        rows: how many rows it holds.
+        crc: CRC-32 of its header, which holds those of the arrays.
+        history: whether all its rows are of the past (only asked with `as_of`).
+    """
+
+    file: str
+    rows: int
+    crc: int
+    history: bool = False
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What the segments of a cube's index are, and how far they go.
+
+    Attributes:
+        belongs: what they were made from and how; anything else is not ours.
+        seq: number of the last change they hold.
+        digest: of that change in the truth; another one means that the truth has gone another way since (a restored
+            backup).
+        languages: those that texts were found to be in.
+        segments: in order of rows.
+    """
+
+    belongs: dict[str, str]
+    seq: int
+    digest: str = ""
+    languages: tuple[str, ...] = ()
+    segments: tuple[SegmentEntry, ...] = ()
+
+
+def write_segment(folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], *, history: bool = False) -> SegmentEntry:
+    """Write arrays to a file, durable when this returns. All arrays named "row_..." have one entry a row.
+
+    Raises:
+        OSError: the disk is full or cannot be written; nothing points to what was written.
+    """
+    plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+    header: dict[str, Any] = {
+        "__metadata__": {key: f"{zlib.crc32(value.data.cast('B') if value.size else b''):08x}" for key, value in plain.items()}
+    }
+    end = 0
+    for key, value in plain.items():
+        end += -end % _ALIGN
+        header[key] = {
+            "dtype": _CODES[value.dtype.name],
+            "shape": list(value.shape),
+            "data_offsets": [end, end + value.nbytes],
+        }
+        end += value.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % _ALIGN)
+    with open(folder / name, "wb", opener=_private) as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for key, value in plain.items():
+            file.seek(8 + len(text) + header[key]["data_offsets"][0])
+            file.write(value.data.cast("B") if value.size else b"")
+        file.truncate(8 + len(text) + end)
+        file.flush()
+        os.fsync(file.fileno())
+    return SegmentEntry(name, len(plain["row_seq"]), zlib.crc32(text), history)
+
+
+def open_segment(folder: Path, entry: SegmentEntry) -> Arrays:
+    """The arrays of a segment, mapped (read only), after every byte has been compared with its checksum.
+
+    Raises:
+        SegmentRefused: the file is missing, cut, altered, or not what the manifest says.
+    """
+    path = folder / entry.file
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = struct.unpack("<Q", file.read(8))[0] if size >= 8 else 0
+            if not 2 <= length <= size - 8:
+                raise SegmentRefused(f"{path} is cut")
+            text = file.read(length)
+        if zlib.crc32(text) != entry.crc:
+            raise SegmentRefused(f"{path}: header differs from the manifest")
+        header = json.loads(text)
+        checks = header.pop("__metadata__")
+        whole = np.memmap(path, dtype=np.uint8, mode="r", offset=0)
+        arrays = {key: _array(whole, 8 + length, header[key], int(checks[key], 16), f"{path}: {key}") for key in header}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SegmentRefused(f"{path}: {error}") from error
+    if len(arrays["row_seq"]) != entry.rows:
+        raise SegmentRefused(f"{path} has another number of rows than the manifest says")
+    return arrays
+
+
+def _array(whole: NDArray[np.uint8], start: int, place: dict[str, Any], crc: int, what: str) -> NDArray[Any]:
+    low, high = place["data_offsets"]
+    raw = whole[start + low : start + high]
+    if len(raw) != high - low or zlib.crc32(raw.data if raw.size else b"") != crc:
+        raise SegmentRefused(f"{what}: checksum differs")
+    return raw.view(_DTYPES[place["dtype"]]).reshape(place["shape"])
+
+
+def read_manifest(folder: Path, belongs: Mapping[str, str]) -> Manifest | None:
+    """The manifest of a folder; None where there is none.
+
+    Raises:
+        SegmentRefused: it cannot be read, or belongs to something else.
+    """
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SegmentRefused(f"{folder / MANIFEST}: {error}") from error
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise SegmentRefused(f"{folder / MANIFEST}: {error}") from error
+    if manifest.belongs != dict(belongs):
+        raise SegmentRefused(f"{folder / MANIFEST} belongs to something else")
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put a manifest in the place of the one before; durable when this returns."""
+    temporary = folder / f"{MANIFEST}.{os.getpid()}"
+    with open(temporary, "wb", opener=_private) as file:
+        file.write(msgspec.json.encode(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / MANIFEST)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, keep: Manifest | None) -> None:
+    """Remove files that the manifest does not name; those that cannot be removed are left for the next time."""
+    named = {MANIFEST, LOCK, *(entry.file for entry in keep.segments)} if keep else {LOCK}
+    for path in folder.iterdir():
+        if path.name not in named:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+LOCK: Final = "writer.lock"
+
+
+@contextlib.contextmanager
+def writer_lock(folder: Path) -> Iterator[bool]:
+    """Whether this process may write segments here now. Never waits: whoever comes second leaves it to the first."""
+    handle = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        yield _try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

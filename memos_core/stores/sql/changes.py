@@ -1,0 +1,285 @@
+"""Writing: one transaction that puts versions, change numbers, vectors, links and the audit entry together.
+
+The counter row of a cube is locked by the writing transaction, so numbers 1, 2, 3, ... follow the order of commits and a
+reader that has seen number n has seen everything up to n.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, select, update
+
+from memos_core.errors import VersionConflict
+from memos_core.stores.sql import audit, schema
+from memos_core.stores.sql.lookups import heads_by
+from memos_core.stores.sql.schema import position
+from memos_core.stores.sql.statements import Statements
+from memos_core.types.work import Body, CubeRow, Head, Put, from_micros
+
+_encode = msgspec.json.Encoder().encode
+_ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
+_VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
+_VECTORS = ("place", "crc", "dense", "sentences", "tokens")
+_LINK = ("cube", "item", "relation", "target", "weight")
+_BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
+_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
+
+
+class _Counter:
+    """A locked cube: its numbers as this transaction has moved them so far."""
+
+    def __init__(self, number: int, name: str, seq: int, batches: int, chain: bytes, at: int, changed: int) -> None:
+        self.number = number
+        self.name = name
+        self.seq = self.first = seq
+        self.batches = batches
+        self.chain = chain
+        self.at = max(at, changed)
+        self.digests: list[bytes] = []
+        self.notes: list[str] = []
+
+
+class WriteTransaction:
+    """A unit of work on one store. Made by `SqlStore.begin`; committed when its block ends without an error."""
+
+    def __init__(self, connection: Connection, statements: Statements, *, actor: str, action: str, at: int) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._actor = actor
+        self._action = action
+        self._at = at
+        self._locked: dict[int, _Counter] = {}
+
+    # -- cubes ----------------------------------------------------------------------------------------------------
+
+    def cube(self, name: str) -> CubeRow | None:
+        """The cube, locked until the transaction ends; None where there is none. Lock several in order of name."""
+        c = schema.cubes.c
+        row = self._connection.execute(select(schema.cubes).where(c.name == name).with_for_update()).mappings().first()
+        if row is None:
+            return None
+        if row["cube"] not in self._locked:
+            counter = _Counter(row["cube"], name, row["seq"], row["batches"], row["chain"], self._at, row["changed"])
+            self._locked[row["cube"]] = counter
+        return CubeRow(row["cube"], name, row["owner"], row["seq"], from_micros(row["created"]))
+
+    def create_cube(self, name: str, owner: str) -> CubeRow:
+        """A new, empty cube. Whether the name is free must have been asked in this transaction."""
+        highest = self._connection.execute(select(schema.cubes.c.cube).order_by(schema.cubes.c.cube.desc()).limit(1))
+        number = int(highest.scalar() or 0) + 1
+        row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at)
+        self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
+        self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
+        counter.notes.append("create")
+        return CubeRow(number, name, owner, 0, from_micros(self._at))
+
+    # -- looking, under the lock ----------------------------------------------------------------------------------
+
+    def heads(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, Head]:
+        """Where these items stand, by id; ids that the cube has never had are left out."""
+        return heads_by(self._connection, self._statements, cube.number, "id", ids)
+
+    def heads_by_key(self, cube: CubeRow, keys: Sequence[str]) -> dict[str, Head]:
+        """Where the items that bear these keys stand, by key."""
+        return heads_by(self._connection, self._statements, cube.number, "key", keys)
+
+    def heads_by_dedup(self, cube: CubeRow, identities: Sequence[int]) -> dict[int, Head]:
+        """Where the items read from these messages or spans stand, by 64-bit identity."""
+        return heads_by(self._connection, self._statements, cube.number, "dedup", identities)
+
+    def reserve_positions(self, cube: CubeRow, conversation: str, count: int, at_least: int = 0) -> int:
+        """The first of `count` places at the end of a conversation, now taken.
+
+        Args:
+            at_least: the conversation is at least this long already (places that callers gave themselves).
+        """
+        c = schema.conversations.c
+        row = self._statements.run(
+            self._connection,
+            "next position",
+            lambda: select(c.next_position).where(c.cube == bindparam("cube"), c.name == bindparam("name")),
+            {"cube": cube.number, "name": conversation},
+        ).first()
+        first = max(row[0] if row else 0, at_least)
+        if row is None:
+            self._statements.insert(
+                self._connection,
+                schema.conversations,
+                ("cube", "name", "next_position"),
+                [(cube.number, conversation, first + count)],
+            )
+        elif first + count != row[0]:
+            self._statements.run(
+                self._connection,
+                "move position",
+                lambda: (
+                    update(schema.conversations)
+                    .where(c.cube == bindparam("in_cube"), c.name == bindparam("named"))
+                    .values(next_position=bindparam("next"))
+                ),
+                {"in_cube": cube.number, "named": conversation, "next": first + count},
+            )
+        return first
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def put(self, cube: CubeRow, puts: Sequence[Put]) -> int:
+        """Write versions, in order; returns the number of the first change.
+
+        Raises:
+            VersionConflict: an item has moved on since its `head` was read.
+        """
+        counter = self._locked[cube.number]
+        self._check_heads(cube, [one.head for one in puts if one.head is not None])
+        first = counter.seq + 1
+        counter.seq += len(puts)
+        batch = counter.batches + 1
+        salts = audit.new_salts(len(puts))
+        items: list[tuple[Any, ...]] = []
+        moved: list[tuple[Any, ...]] = []
+        versions: list[tuple[Any, ...]] = []
+        vectors: list[tuple[Any, ...]] = []
+        base = position(cube.number, 0)
+        for seq, (one, salt) in enumerate(zip(puts, salts, strict=True), first):
+            head, body = one.head, one.body
+            place = base + seq
+            key = body.key if body else None
+            if head is None:
+                item, version, prev = place, 1, 0
+                items.append((place, cube.number, one.id, key, seq, 1, 0, one.dedup, counter.at))
+            else:
+                item, version, prev = head.item, head.version + 1, head.seq
+                moved.append((seq, version, int(body is None), key, item))
+            vectors_of = seq if one.vectors is not None else one.vectors_of
+            encoded = None if body is None else _encode(body).decode()
+            header = audit.header_of(one.id, version, one.op, one.state, prev, vectors_of)
+            digest = audit.digest(salt, header, one.text, encoded)
+            counter.digests.append(digest)
+            row = (place, item, version, one.op, str(one.state), prev, batch, vectors_of, one.text, encoded, salt, digest)
+            versions.append(row)
+            if one.vectors is not None:
+                vectors.append(vector_row(place, one.vectors.dense, one.vectors.sentences, one.vectors.tokens))
+        self._statements.insert(self._connection, schema.items, _ITEM, items)
+        self._move_heads(moved)
+        self._statements.insert(self._connection, schema.versions, _VERSION, versions)
+        self._statements.insert(self._connection, schema.vectors, _VECTORS, vectors)
+        self._put_links(cube, puts, first, base)
+        return first
+
+    def note(self, cube: CubeRow, what: str) -> None:
+        """Have the transaction audited in this cube under `what` even where it changes no item (a grant, say)."""
+        self._locked[cube.number].notes.append(what)
+
+    def _check_heads(self, cube: CubeRow, expected: list[Head]) -> None:
+        if not expected:
+            return
+        current = self.heads(cube, [head.id for head in expected])
+        for head in expected:
+            now = current.get(head.id)
+            if now is None or now.seq != head.seq:
+                raise VersionConflict(
+                    f"item {head.id!r} of cube {cube.name!r} is at version {now.version if now else 0}, "
+                    f"not {head.version} any more; read it again and decide anew"
+                )
+
+    def _move_heads(self, moved: list[tuple[Any, ...]]) -> None:
+        if not moved:
+            return
+        c = schema.items.c
+        names = ("to_head", "to_version", "to_deleted", "to_key", "of_item")
+        for row in moved:
+            self._statements.run(
+                self._connection,
+                "move head",
+                lambda: (
+                    update(schema.items)
+                    .where(c.item == bindparam("of_item"))
+                    .values(
+                        head=bindparam("to_head"),
+                        version=bindparam("to_version"),
+                        deleted=bindparam("to_deleted"),
+                        key=bindparam("to_key"),
+                    )
+                ),
+                dict(zip(names, row, strict=True)),
+            )
+
+    def _put_links(self, cube: CubeRow, puts: Sequence[Put], first: int, base: int) -> None:
+        changed = [
+            (one.head.item if one.head else base + seq, one)
+            for seq, one in enumerate(puts, first)
+            if one.head is not None or (one.body is not None and one.body.links)
+        ]
+        c = schema.links.c
+        for item, one in changed:
+            if one.head is not None:
+                self._statements.run(
+                    self._connection,
+                    "drop links",
+                    lambda: schema.links.delete().where(c.cube == bindparam("in_cube"), c.item == bindparam("of_item")),
+                    {"in_cube": cube.number, "of_item": item},
+                )
+            if one.body is not None:
+                rows = [(cube.number, item, link.relation, link.target, link.weight) for link in one.body.links]
+                self._statements.insert(self._connection, schema.links, _LINK, rows)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write the audit entries and the counters. Called by the store just before it commits."""
+        c = schema.cubes.c
+        for counter in self._locked.values():
+            if counter.seq == counter.first and not counter.notes:
+                continue
+            number, at = counter.batches + 1, counter.at
+            first = counter.first + 1 if counter.seq > counter.first else 0
+            last = counter.seq if first else 0
+            action = " ".join([*counter.notes, self._action]) if first or not counter.notes else " ".join(counter.notes)
+            salt, root = audit.new_salts(1)[0], audit.merkle_root(counter.digests)
+            actor = audit.commitment(salt, self._actor)
+            chain = audit.link(counter.chain, number, action, first, last, at, actor, root)
+            row = (counter.number, number, self._actor, action, first, last, at, salt, root, chain)
+            self._statements.insert(self._connection, schema.batches, _BATCH, [row])
+            self._statements.run(
+                self._connection,
+                "move counter",
+                lambda: (
+                    update(schema.cubes)
+                    .where(c.cube == bindparam("of_cube"))
+                    .values(
+                        seq=bindparam("to_seq"),
+                        batches=bindparam("to_batches"),
+                        chain=bindparam("to_chain"),
+                        changed=bindparam("to_changed"),
+                    )
+                ),
+                {
+                    "of_cube": counter.number,
+                    "to_seq": counter.seq,
+                    "to_batches": number,
+                    "to_chain": chain,
+                    "to_changed": at,
+                },
+            )
+
+
+def vector_row(place: int, dense: bytes, sentences: bytes | None, tokens: bytes | None) -> tuple[Any, ...]:
+    """A row of `vectors`, with the checksum that `verify` compares."""
+    return (place, vector_crc(dense, sentences, tokens), dense, sentences, tokens)
+
+
+def vector_crc(dense: bytes, sentences: bytes | None, tokens: bytes | None) -> int:
+    """CRC-32 over all vectors of a version, in order."""
+    return zlib.crc32(tokens or b"", zlib.crc32(sentences or b"", zlib.crc32(dense)))
+
+
+def decode_body(encoded: str) -> Body:
+    """A version's body from its JSON."""
+    return _decoder.decode(encoded)
+
+
+_decoder = msgspec.json.Decoder(Body)

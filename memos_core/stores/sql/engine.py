@@ -1,0 +1,267 @@
+"""Connections to the truth: one rule for threads and processes, and drivers' errors in our words.
+
+SQLite runs in WAL mode with `synchronous=FULL`: what a commit acknowledged survives a power cut. Writers of one process
+take turns at a lock, writers of several processes at `BEGIN IMMEDIATE`, with a deadline and jitter: SQLite's own busy
+handler does not wait in every case (recovery of the WAL answers BUSY at once), so its timeout alone is not enough.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from memos_core.errors import (
+    ForeignStore,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+)
+
+APPLICATION_ID = 0x6D656D6F  # "memo": tells our files from other people's SQLite files
+PAGE_BYTES = 8192
+_T = TypeVar("_T")
+_PRIVATE_FILE = 0o600
+_PRIVATE_FOLDER = 0o700
+
+
+def translate(error: BaseException, where: str) -> StoreError:
+    """A driver's error in our words."""
+    raw = getattr(error, "orig", None) or error
+    said = str(raw)
+    code = getattr(raw, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy(f"{where}: other processes kept the database locked ({said}); try again, or write less at once")
+    if primary == sqlite3.SQLITE_FULL:
+        return StoreFull(f"{where}: no space left ({said}); nothing of this change was kept. Free some space, try again")
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
+        return StoreReadOnly(f"{where}: cannot be opened for writing ({said}); check its owner and permissions")
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDamaged(
+            f"{where}: not readable as a database ({said}); nothing was changed. Restore a backup, or salvage it with "
+            "the sqlite3 program's .recover"
+        )
+    if primary == sqlite3.SQLITE_IOERR:
+        return StoreError(f"{where}: the disk failed ({said}); what was acknowledged before is kept")
+    if isinstance(raw, sqlite3.ProgrammingError) and "closed" in said:
+        return StoreClosed(f"{where} is closed")
+    return StoreError(f"{where}: {said}")
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether the database asked to try again."""
+    code = getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Database:
+    """An open database. Use `reading()` and `writing()`; both give a connection inside one transaction.
+
+    Args:
+        path: the SQLite file; its folder is made, private to the user, when missing.
+        deadline: seconds that a caller waits at most while others write.
+    """
+
+    def __init__(self, path: Path, *, deadline: float = 30.0) -> None:
+        self.path = path
+        self.name = str(path)
+        self._deadline = deadline
+        self._writer = threading.Lock()
+        self._watch_lock = threading.Lock()
+        self._watch: sqlite3.Connection | None = None
+        self._closed = False
+        self._prepare_file()
+        self.engine = self._make_engine()
+        own = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: (db := own()) and db._after_fork())
+
+    # -- transactions -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one moment of the database, whatever others write meanwhile."""
+        with self._translated(), self._connection("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection that alone may write; committed at the end, rolled back on any error.
+
+        Raises:
+            StoreBusy: others kept writing until the deadline.
+        """
+        until = time.monotonic() + self._deadline
+        if not self._writer.acquire(timeout=self._deadline):
+            raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
+        try:
+            with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
+                yield connection
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _connection(self, begin: str, until: float | None = None) -> Iterator[Connection]:
+        connection = self._retried(lambda: self._begin(begin), until)
+        try:
+            yield connection
+            self._retried(lambda: connection.exec_driver_sql("COMMIT"), until)
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        finally:
+            connection.close()
+
+    def _begin(self, begin: str) -> Connection:
+        if self._closed:
+            raise StoreClosed(f"{self.name} is closed")
+        connection = self.engine.connect()
+        try:
+            connection.exec_driver_sql(begin)
+            if begin == "BEGIN":  # the first read fixes the moment; recovery of the WAL may answer BUSY here
+                connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+        except BaseException:
+            self._roll_back(connection)
+            connection.close()
+            raise
+        return connection
+
+    @staticmethod
+    def _roll_back(connection: Connection) -> None:
+        raw = connection.connection.dbapi_connection
+        if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
+            raw.rollback()
+
+    def _retried(self, attempt: Callable[[], _T], until: float | None) -> _T:
+        until = time.monotonic() + self._deadline if until is None else until
+        pause = 0.001
+        while True:
+            try:
+                return attempt()
+            except (DBAPIError, sqlite3.OperationalError) as error:
+                if not is_busy(error) or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, 0.25)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            raise translate(error, self.name) from error
+        except PoolTimeout as error:
+            raise StoreBusy(f"{self.name}: all connections of this process are in use: {error}") from error
+
+    # -- changes of others --------------------------------------------------------------------------------------------
+
+    def change_token(self) -> int:
+        """A number that differs from the last one exactly when any connection, of any process, has committed since.
+
+        Takes microseconds, so a follower may ask before every read.
+        """
+        with self._watch_lock, self._translated():
+            if self._closed:
+                raise StoreClosed(f"{self.name} is closed")
+            if self._watch is None:
+                self._watch = self._retried(self._raw_connection, None)
+            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+
+    # -- opening and closing ------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close every connection. Doing it twice does nothing."""
+        with self._watch_lock:
+            self._closed = True
+            if self._watch is not None:
+                self._watch.close()
+                self._watch = None
+        self.engine.dispose()
+
+    def _after_fork(self) -> None:
+        """In a forked child: forget the parent's connections, which must not be used or closed here."""
+        self._watch = None
+        self._writer = threading.Lock()
+        self._watch_lock = threading.Lock()
+        self.engine.dispose(close=False)
+
+    def _prepare_file(self) -> None:
+        try:
+            self.path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            if not self.path.exists():
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, _PRIVATE_FILE))
+        except OSError as error:
+            raise StoreReadOnly(f"{self.path.parent}: cannot make the store here: {error}") from error
+        if not os.access(self.path, os.W_OK) or not os.access(self.path.parent, os.W_OK):
+            raise StoreReadOnly(
+                f"{self.path}: the file and its folder must be writable (readers write to the WAL's index too); "
+                "check its owner and permissions"
+            )
+        with self._translated():
+            self._retried(self._claim, None)
+
+    def _claim(self) -> None:
+        """Refuse files that are not ours; set up a new one."""
+        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+        try:
+            found = connection.execute("PRAGMA application_id").fetchone()[0]
+            if found == APPLICATION_ID:
+                return
+            if found != 0 or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise ForeignStore(
+                    f"{self.path} is a SQLite database of another program (application_id {found:#x}); "
+                    "give memos a folder of its own"
+                )
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        finally:
+            connection.close()
+
+    def _raw_connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _make_engine(self) -> Engine:
+        engine = create_engine(
+            URL.create("sqlite+pysqlite", database=str(self.path)),
+            connect_args={"check_same_thread": False, "timeout": 1.0, "isolation_level": None},
+            pool_size=8,
+            max_overflow=56,
+            pool_timeout=self._deadline,
+            skip_autocommit_rollback=True,
+        )
+
+        @event.listens_for(engine, "connect")
+        def connected(raw: sqlite3.Connection, _: object) -> None:
+            self._retried(lambda: _set_up(raw), None)
+
+        return engine
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")
+    connection.execute("PRAGMA wal_autocheckpoint=8000")
+    connection.execute("PRAGMA temp_store=MEMORY")

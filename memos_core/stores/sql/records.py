@@ -1,0 +1,417 @@
+"""SqlStore: the RecordStore on a relational database (SQLite here; the same statements drive PostgreSQL)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from memos_core.errors import ItemNotFound, StoreDamaged
+from memos_core.stores.sql import audit, checks, grants, migrations, schema
+from memos_core.stores.sql.changes import WriteTransaction, decode_body
+from memos_core.stores.sql.engine import Database
+from memos_core.stores.sql.lookups import heads_by
+from memos_core.stores.sql.schema import position, seq_of
+from memos_core.stores.sql.statements import Statements
+from memos_core.types.access import Grant, Right
+from memos_core.types.items import LifecycleState
+from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, from_micros, micros
+
+_v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
+_SLICE = 2000
+
+
+def utc_now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class SqlStore:
+    """The truth. Every method is one transaction and may be called from any thread.
+
+    Args:
+        database: an open database; its schema is brought up to date.
+        now: the clock (aware, UTC); tests pass their own.
+
+    Raises:
+        NewerSchema, ForeignStore: the database is not one that this version can use.
+    """
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._now = now
+        self._statements = Statements()
+        with database.reading() as connection:
+            current = migrations.applied(connection) is not None and not migrations.pending(connection)
+        if not current:
+            with database.writing() as connection:
+                migrations.upgrade(connection)
+                if connection.execute(select(schema.store.c.value).where(schema.store.c.key == "id")).first() is None:
+                    connection.execute(schema.store.insert().values(key="id", value=uuid.uuid4().hex))
+        self.id = self.setting("id") or ""
+
+    @property
+    def name(self) -> str:
+        """Where the store is, for messages."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    def change_token(self) -> int:
+        """Differs from the last one exactly when somebody has committed since; takes microseconds."""
+        return self._database.change_token()
+
+    # -- settings -----------------------------------------------------------------------------------------------------
+
+    def setting(self, key: str) -> str | None:
+        """A setting of the store, or None."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(schema.store.c.value).where(schema.store.c.key == key)).first()
+            return None if row is None else str(row[0])
+
+    def put_setting(self, key: str, value: str, *, expect: str | None = None) -> bool:
+        """Set a setting if it is still as expected (None: not set at all); whether it was."""
+        with self._database.writing() as connection:
+            row = connection.execute(select(schema.store.c.value).where(schema.store.c.key == key)).first()
+            if (None if row is None else row[0]) != expect:
+                return False
+            connection.execute(schema.store.delete().where(schema.store.c.key == key))
+            connection.execute(schema.store.insert().values(key=key, value=value))
+            return True
+
+    # -- cubes ----------------------------------------------------------------------------------------------------
+
+    def cubes(self) -> list[CubeRow]:
+        """All cubes, by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(schema.cubes).order_by(schema.cubes.c.name)).mappings()
+            return [CubeRow(r["cube"], r["name"], r["owner"], r["seq"], from_micros(r["created"])) for r in rows]
+
+    def cube(self, name: str) -> CubeRow | None:
+        """The cube of that name as it stands, or None."""
+        c = schema.cubes.c
+        with self._database.reading() as connection:
+            row = self._statements.run(
+                connection,
+                "cube",
+                lambda: select(c.cube, c.name, c.owner, c.seq, c.created).where(c.name == bindparam("name")),
+                {"name": name},
+            ).first()
+            return None if row is None else CubeRow(row[0], row[1], row[2], row[3], from_micros(row[4]))
+
+    def head_seq(self, cube: CubeRow) -> int:
+        """Number of the cube's newest change; 0 before the first."""
+        c = schema.cubes.c
+        with self._database.reading() as connection:
+            return int(
+                self._statements.run(
+                    connection,
+                    "head seq",
+                    lambda: select(c.seq).where(c.cube == bindparam("cube")),
+                    {"cube": cube.number},
+                ).scalar_one()
+            )
+
+    def seq_at(self, cube: CubeRow, moment: datetime) -> int:
+        """Number of the newest change that was committed at or before a moment; 0 where there was none."""
+        with self._database.reading() as connection:
+            query = select(func.max(_b.last_seq)).where(_b.cube == cube.number, _b.at <= micros(moment))
+            return int(connection.execute(query).scalar() or 0)
+
+    def counts(self, cube: CubeRow) -> dict[str, int]:
+        """How many items, deleted items, versions, vectors and audit entries the cube has."""
+        low, high = position(cube.number, 0), position(cube.number + 1, 0)
+        with self._database.reading() as connection:
+
+            def count(query: Select[Any]) -> int:
+                return int(connection.execute(query).scalar_one())
+
+            counted = select(func.count())
+            return {
+                "items": count(counted.where(_i.cube == cube.number, _i.deleted == 0)),
+                "deleted": count(counted.where(_i.cube == cube.number, _i.deleted == 1)),
+                "versions": count(counted.where(_v.place > low, _v.place < high)),
+                "vectors": count(counted.where(schema.vectors.c.place > low, schema.vectors.c.place < high)),
+                "audit_entries": count(counted.where(_b.cube == cube.number)),
+            }
+
+    # -- items ----------------------------------------------------------------------------------------------------
+
+    def heads(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, Head]:
+        """Where these items stand now, by id; ids that the cube has never had are left out."""
+        with self._database.reading() as connection:
+            return heads_by(connection, self._statements, cube.number, "id", ids)
+
+    def heads_by_key(self, cube: CubeRow, keys: Sequence[str]) -> dict[str, Head]:
+        """Where the items that bear these keys stand now, by key."""
+        with self._database.reading() as connection:
+            return heads_by(connection, self._statements, cube.number, "key", keys)
+
+    def records(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, Record]:
+        """The versions that these changes made, by number; digests are checked.
+
+        Raises:
+            StoreDamaged: a row is not what was written.
+        """
+        places = [position(cube.number, seq) for seq in seqs]
+        with self._database.reading() as connection:
+            rows = self._statements.run_list(
+                connection, "records", lambda members: _select_records(_v.place.in_(members)), places
+            )
+            return {record.seq: record for record in (self._record(cube, row) for row in rows)}
+
+    def history(self, cube: CubeRow, head: Head) -> list[Record]:
+        """All versions of an item up to its head, oldest first."""
+        found: list[Record] = []
+        seq = head.seq
+        while seq:
+            record = self.records(cube, [seq]).get(seq)
+            if record is None:
+                raise StoreDamaged(f"{self.name}: cube {cube.name!r} has lost change {seq} of item {head.id!r}")
+            found.append(record)
+            seq = record.prev
+        return found[::-1]
+
+    def at(self, cube: CubeRow, head: Head, as_of: int) -> Record:
+        """The version of an item that was current after change `as_of`.
+
+        Raises:
+            ItemNotFound: it did not exist then.
+        """
+        seq = head.seq
+        while seq:
+            record = self.records(cube, [seq]).get(seq)
+            if record is None:
+                raise StoreDamaged(f"{self.name}: cube {cube.name!r} has lost change {seq} of item {head.id!r}")
+            if seq <= as_of:
+                return record
+            seq = record.prev
+        raise ItemNotFound(f"cube {cube.name!r} had no item {head.id!r} after change {as_of}")
+
+    def digest(self, cube: CubeRow, seq: int) -> str:
+        """What the truth says change `seq` was, as hexadecimal digits; "" where there is no such change."""
+        with self._database.reading() as connection:
+            query = select(_v.digest).where(_v.place == position(cube.number, seq))
+            found = connection.execute(query).scalar()
+            return found.hex() if found is not None else ""
+
+    def texts(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, str]:
+        """Only the texts of these changes, by number; deletions are left out."""
+        places = [position(cube.number, seq) for seq in seqs]
+        with self._database.reading() as connection:
+            rows = self._statements.run_list(
+                connection,
+                "texts",
+                lambda members: select(_v.place, _v.text).where(_v.place.in_(members), _v.text.is_not(None)),
+                places,
+            )
+            return {seq_of(row[0]): row[1] for row in rows}
+
+    def bodies(self, cube: CubeRow, after: int, until: int) -> Iterator[tuple[int, str, int, str, Body]]:
+        """(change, id, version, state, body) of the changes after one number up to another; deletions are left out."""
+        base = position(cube.number, 0)
+        while after < until:
+            end = min(after + _SLICE, until)
+            with self._database.reading() as connection:
+                rows = self._statements.run(
+                    connection,
+                    "bodies",
+                    lambda: (
+                        select(_v.place, _i.id, _v.version, _v.state, _v.body)
+                        .select_from(schema.versions)
+                        .join(schema.items, _i.item == _v.item)
+                        .where(_v.place > bindparam("low"), _v.place <= bindparam("high"), _v.body.is_not(None))
+                    ),
+                    {"low": base + after, "high": base + end},
+                ).fetchall()
+            for place, id_, version, state, body in rows:
+                yield seq_of(place), id_, version, state, decode_body(body)
+            after = end
+
+    def vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, VectorBlobs]:
+        """Vectors stored by these changes, by number; changes without any are left out."""
+        c = schema.vectors.c
+        places = [position(cube.number, seq) for seq in seqs]
+        with self._database.reading() as connection:
+            rows = self._statements.run_list(
+                connection,
+                "vectors",
+                lambda members: select(c.place, c.dense, c.sentences, c.tokens).where(c.place.in_(members)),
+                places,
+            )
+            return {seq_of(row[0]): VectorBlobs(row[1], row[2], row[3]) for row in rows}
+
+    def dense_vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, bytes]:
+        """Only the float32 vectors stored by these changes, by number: what exact rescoring reads."""
+        c = schema.vectors.c
+        base = position(cube.number, 0)
+        with self._database.reading() as connection:
+            rows = self._statements.run_list(
+                connection,
+                "dense vectors",
+                lambda members: select(c.place, c.dense).where(c.place.in_(members)),
+                [base | seq for seq in seqs],
+            )
+            return {seq_of(row[0]): row[1] for row in rows}
+
+    def changes(
+        self, cube: CubeRow, after: int, until: int | None = None
+    ) -> Iterator[list[tuple[Record, VectorBlobs | None]]]:
+        """The change log: versions with the vectors that hold for them, in order, in slices.
+
+        Args:
+            after: number of the last change already known.
+            until: last number wanted; None for all there are when the call is made.
+        """
+        if until is None:
+            until = self.head_seq(cube)
+        x = schema.vectors.c
+        low_bits = position(cube.number, 0)
+        while after < until:
+            end = min(after + _SLICE, until)
+            with self._database.reading() as connection:
+                rows = self._statements.run(
+                    connection,
+                    "changes",
+                    lambda: (
+                        _select_records(_v.place > bindparam("low"), _v.place <= bindparam("high"))
+                        .add_columns(x.dense, x.sentences, x.tokens)
+                        .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
+                        .order_by(_v.place)
+                    ),
+                    {"low": low_bits + after, "high": low_bits + end, "base": low_bits},
+                ).fetchall()
+            if len(rows) != end - after:
+                raise StoreDamaged(
+                    f"{self.name}: cube {cube.name!r} should have changes {after + 1} to {end}, "
+                    f"but only {len(rows)} are there"
+                )
+            yield [
+                (self._record(cube, row), None if row[-3] is None else VectorBlobs(row[-3], row[-2], row[-1]))
+                for row in rows
+            ]
+            after = end
+
+    def _record(self, cube: CubeRow, row: Sequence[Any]) -> Record:
+        (place, item, id_, version, op, prev, state, vectors_of, text, body, salt, digest, actor, action, at, created) = (
+            row[:16]
+        )
+        if salt is None or digest != audit.digest(
+            salt, audit.header_of(id_, version, op, state, prev, vectors_of), text, body
+        ):
+            raise StoreDamaged(
+                f"{self.name}: version {version} of item {id_!r} in cube {cube.name!r} is not what was written "
+                "(its digest differs); run `memos verify`, restore this store from a backup"
+            )
+        return Record(
+            cube=cube.name,
+            seq=seq_of(place),
+            item=item,
+            id=id_,
+            version=version,
+            op=op,
+            prev=prev,
+            state=_STATES[state],
+            vectors_of=vectors_of,
+            text=text,
+            body=None if body is None else decode_body(body),
+            actor=actor or "",
+            action=action,
+            at=at,
+            created=created,
+        )
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def begin(self, *, actor: str, action: str) -> Iterator[WriteTransaction]:
+        """One transaction over any number of cubes: all of it is kept, with its audit entries, or nothing."""
+        with self._database.writing() as connection:
+            transaction = WriteTransaction(
+                connection, self._statements, actor=actor, action=action, at=micros(self._now())
+            )
+            yield transaction
+            transaction.finish()
+
+    # -- grants ---------------------------------------------------------------------------------------------------
+
+    def grants(self, cube: CubeRow) -> list[Grant]:
+        """All grants on the cube, by grantee."""
+        with self._database.reading() as connection:
+            return grants.grants_on(connection, cube.number, cube.name)
+
+    def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
+        """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction."""
+        with self._database.writing() as connection:
+            at = micros(self._now())
+            transaction = WriteTransaction(connection, self._statements, actor=by, action="share", at=at)
+            locked = transaction.cube(cube.name)
+            if locked is None:
+                return
+            if rights:
+                grants.put_grant(connection, cube.number, grantee, rights, by, at)
+                transaction.note(locked, f"share {grantee} {','.join(sorted(rights))}")
+            else:
+                grants.drop_grant(connection, cube.number, grantee)
+                transaction.note(locked, f"unshare {grantee}")
+            transaction.finish()
+
+    # -- audit and checks -----------------------------------------------------------------------------------------
+
+    def audit(self, cube: CubeRow, after: int = 0) -> list[AuditEntry]:
+        """Entries of the cube's audit chain after a number, oldest first."""
+        with self._database.reading() as connection:
+            return [entry for entry, _ in audit.entries(connection, cube.number, cube.name, after)]
+
+    def check(self, cube: CubeRow, dims: int | None) -> list[str]:
+        """Every way in which the cube's rows contradict each other, as sentences; nothing when all is well.
+
+        Args:
+            dims: length of the store's vectors; None where it has no embedder.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(select(schema.cubes.c.seq).where(schema.cubes.c.cube == cube.number)).scalar_one()
+            cube = msgspec.structs.replace(cube, seq=row)
+            return [
+                *checks.check_versions(connection, cube),
+                *checks.check_vectors(connection, cube, dims),
+                *checks.check_chain(connection, cube),
+            ]
+
+
+_STATES = {str(state): state for state in LifecycleState}
+
+
+def _select_records(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            _v.place,
+            _v.item,
+            _i.id,
+            _v.version,
+            _v.op,
+            _v.prev,
+            _v.state,
+            _v.vectors_of,
+            _v.text,
+            _v.body,
+            _v.salt,
+            _v.digest,
+            _b.actor,
+            _b.action,
+            _b.at,
+            _i.created,
+        )
+        .select_from(schema.versions)
+        .join(schema.items, _i.item == _v.item)
+        .join(schema.batches, (_b.cube == _i.cube) & (_b.number == _v.batch))
+        .where(*conditions)
+    )

@@ -1,0 +1,78 @@
+"""SQLAlchemy statements compiled once and run at the driver's level.
+
+Building and compiling a statement costs more than running it. So each is compiled the first time it is used, for the
+dialect in hand, and afterwards runs as text with a tuple of values. Values are always bound, never part of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, TableClause, Update, bindparam
+from sqlalchemy.sql.elements import BindParameter
+
+Statement = Select[Any] | Insert | Update | Delete
+_Compiled = tuple[str, tuple[str, ...], dict[str, Any]]
+
+# Lists of values are bound in one of these sizes, the rest filled up with the last value, so that few texts exist.
+_SIZES = (1, 4, 16, 64, 256)
+
+
+class Statements:
+    """Compiled statements of one database, by name."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[object, _Compiled] = {}
+
+    def run(
+        self, connection: Connection, key: object, build: Callable[[], Statement], values: dict[str, Any]
+    ) -> CursorResult[Any]:
+        """Run the statement that `build` makes (once) under `key`, with these values by name."""
+        text, names, constants = self._get(connection, key, build)
+        return connection.exec_driver_sql(
+            text, tuple(values[name] if name in values else constants[name] for name in names)
+        )
+
+    def run_list(
+        self,
+        connection: Connection,
+        key: object,
+        build: Callable[[list[BindParameter[Any]]], Statement],
+        members: Sequence[Any],
+        values: dict[str, Any] | None = None,
+    ) -> Iterator[Any]:
+        """Rows of a statement with `column.in_(parameters)`, run for all members in slices."""
+        for start in range(0, len(members), _SIZES[-1]):
+            piece = members[start : start + _SIZES[-1]]
+            size = next(size for size in _SIZES if size >= len(piece))
+            bound: dict[str, Any] = {f"m{i}": piece[min(i, len(piece) - 1)] for i in range(size)}
+
+            def sized(size: int = size) -> Statement:
+                return build([bindparam(f"m{i}") for i in range(size)])
+
+            yield from self.run(connection, (key, size), sized, {**bound, **(values or {})})
+
+    def insert(self, connection: Connection, table: TableClause, columns: tuple[str, ...], rows: Iterable[Any]) -> None:
+        """Insert rows given as tuples in the order of `columns`."""
+        rows = rows if isinstance(rows, list) else list(rows)
+        if not rows:
+            return
+
+        def build() -> Statement:
+            return table.insert().values({name: bindparam(name) for name in columns})
+
+        text, names, _ = self._get(connection, (table.name, columns), build)
+        if names != columns:
+            order = [columns.index(name) for name in names]
+            rows = [tuple(row[i] for i in order) for row in rows]
+        connection.exec_driver_sql(text, rows)
+
+    def _get(self, connection: Connection, key: object, build: Callable[[], Statement]) -> _Compiled:
+        found = self._compiled.get(key)
+        if found is None:
+            compiled = build().compile(dialect=connection.dialect)
+            # A parameter that is not among the given values is a constant of the statement ("deleted = 0").
+            found = (str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))  # type: ignore[attr-defined]
+            self._compiled[key] = found
+        return found

@@ -1,0 +1,1 @@
+"""Frozen values that every floor above shares; nothing here does anything but hold them."""

@@ -1,0 +1,86 @@
+"""What callers put in: messages and documents; and what reading makes of them: drafts of items."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from memos_core.types.items import Kind, Link, Mentions, Metadata, SourceRef
+
+DocumentFormat = Literal["text", "markdown", "html"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of a conversation.
+
+    Attributes:
+        content: the words.
+        role: "user", "assistant", "system", "tool", or a role of your own.
+        speaker: who says it; without one the role stands for the speaker.
+        at: when it was said (naive times are taken as UTC); None when unknown.
+        id: the id that the chat system gave it. The same id in the same conversation is the same message.
+        position: place in the conversation, from 0; without one it is appended.
+        metadata: any JSON object.
+    """
+
+    content: str
+    role: str = "user"
+    speaker: str | None = None
+    at: datetime | None = None
+    id: str | None = None
+    position: int | None = None
+    metadata: Metadata = {}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that is read in pieces.
+
+    Attributes:
+        text: the whole of it, as written.
+        uri: what it is known by. The same uri read again replaces what has changed and keeps the rest.
+        format: how structure is written in it.
+        title: None takes the first heading, if any.
+        author: who wrote it, if known.
+        at: when it was written, if known.
+        metadata: any JSON object; every piece gets it.
+    """
+
+    text: str
+    uri: str
+    format: DocumentFormat = "text"
+    title: str | None = None
+    author: str | None = None
+    at: datetime | None = None
+    metadata: Metadata = {}
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An item as reading proposes it, before anybody has decided anything about it.
+
+    Attributes:
+        identity: what makes it the same thing when it comes in again (hashed, never shown); None: always new.
+        context: words that say where it stands (heading path of a document's piece); they help to find it, and are not
+            part of its text.
+        The others are as in `MemoryItem`.
+    """
+
+    text: str
+    kind: Kind = "plaintext"
+    type: str = "fact"
+    id: str | None = None
+    key: str | None = None
+    payload: Any = None
+    indexed: bool = True
+    occurred_at: datetime | None = None
+    confidence: float = 1.0
+    tags: tuple[str, ...] = ()
+    metadata: Metadata = {}
+    mentions: Mentions = Mentions()
+    conversation: str | None = None
+    source: SourceRef | None = None
+    derived_from: tuple[tuple[str, int], ...] = ()
+    links: tuple[Link, ...] = ()
+    context: str = ""
+    identity: tuple[str, ...] | None = None
