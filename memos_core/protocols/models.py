@@ -30,3 +30,18 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """The vector (dims,) of a question. Models that treat questions and texts alike answer as `embed` does."""
+
+
+@runtime_checkable
+class TokenEmbedder(Embedder, Protocol):
+    """An embedder that also gives a small vector for each token, for late interaction."""
+
+    @property
+    def token_dims(self) -> int:
+        """Length of a token's vector; even."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Vectors (texts, dims), and for each text those of its tokens (tokens, token_dims), of unit length."""
+
+    def embed_query_tokens(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
+        """Vector (dims,) of a question, those of its tokens (tokens, token_dims), and the word each token is part of."""

@@ -13,6 +13,7 @@ from memos_core.types.names import check_name
 
 EVERYBODY = "*"
 ROLE_PREFIX = "role:"
+RESERVED_PREFIX = "memos:"
 
 
 class Right(StrEnum):
@@ -70,6 +71,8 @@ class Actor(msgspec.Struct, frozen=True):
         check_name(actor.id, "actor")
         if actor.id.startswith(ROLE_PREFIX):
             raise InvalidName(f"actor {actor.id!r} looks like a role; roles are given as Actor(id, roles=(...))")
+        if actor.id.startswith(RESERVED_PREFIX):
+            raise InvalidName(f"actor {actor.id!r} is reserved for memos itself")
         for role in actor.roles:
             check_name(role, "role")
         return actor
@@ -78,6 +81,10 @@ class Actor(msgspec.Struct, frozen=True):
     def grantees(self) -> tuple[str, ...]:
         """The names under which grants apply to this actor: its id, its roles, everybody."""
         return (self.id, *(ROLE_PREFIX + role for role in self.roles), EVERYBODY)
+
+
+# Whoever holds the store itself (MOS, the command line) acts under this name. `Actor.of` refuses it from outside.
+OPERATOR = Actor(RESERVED_PREFIX + "operator")
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -100,12 +100,10 @@ class VectorBlobs(msgspec.Struct, frozen=True):
 
     Attributes:
         dense: little-endian float32, `dims` numbers of unit length.
-        sentences: encoded vectors of its sentences, or None.
         tokens: encoded vectors of its tokens, or None.
     """
 
     dense: bytes
-    sentences: bytes | None = None
     tokens: bytes | None = None
 
 

@@ -32,7 +32,9 @@ _UNSPACED = (
 _PIECES = re.compile(f"([{_UNSPACED}]+)|[^\\W_{_UNSPACED}]+")
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _COMBINING = re.compile("[\u0300-\u036f]+")
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+"
+)
 _STEMMERS: Final = {
     "en": "english",
     "de": "german",

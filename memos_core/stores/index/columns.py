@@ -98,25 +98,22 @@ def _name(value: Any) -> object:
 def time_mask(times: NDArray[np.int64], condition: Condition) -> Mask:
     """For each time (microseconds, `ABSENT_TIME` for none) whether it fulfils the condition."""
     op, wanted = condition.op, condition.value
-    there = times != ABSENT_TIME
-    nothing = np.zeros(len(times), dtype=np.bool_)
+    there: Mask = times != ABSENT_TIME
+    answer: Mask = np.zeros(len(times), dtype=np.bool_)
     if op == "is_empty":
         return ~there
     if op in ("in", "nin"):
-        listed = [micros(each) for each in wanted if isinstance(each, datetime)]
-        found = np.isin(times, listed) & there
-        if None in wanted:
-            found |= ~there
-        return ~found if op == "nin" else found & there
+        answer = np.isin(times, [micros(each) for each in wanted if isinstance(each, datetime)]) & there
+        return answer if op == "in" else ~(answer | ~there if None in wanted else answer)
     if op in ("==", "!="):
         if wanted is None:
-            same = ~there
-        else:
-            same = (times == micros(wanted)) & there if isinstance(wanted, datetime) else nothing
-        return same if op == "==" else ~same
+            answer = ~there
+        elif isinstance(wanted, datetime):
+            answer = (times == micros(wanted)) & there
+        return answer if op == "==" else ~answer
     if op in _VECTORISED and isinstance(wanted, datetime):
-        return _VECTORISED[op](times, micros(wanted)) & there
-    return nothing
+        answer = _VECTORISED[op](times, micros(wanted)) & there
+    return answer
 
 
 class Maskable(Protocol):

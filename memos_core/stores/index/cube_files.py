@@ -113,9 +113,7 @@ class CubeFiles:
             log.warning("index of %s cannot be written, it stays in memory: %s", self.folder.name, error)
             return None
 
-    def _save(
-        self, table: RowTable, parts: Sequence[Part], manifest: Manifest
-    ) -> tuple[Rows, list[MappedPart]]:
+    def _save(self, table: RowTable, parts: Sequence[Part], manifest: Manifest) -> tuple[Rows, list[MappedPart]]:
         until = table["until"]
         alive = [until[part.start : part.start + len(part)] == ALIVE for part in parts]
         merged = _to_merge(parts, alive)
@@ -173,4 +171,3 @@ def _to_merge(parts: Sequence[Part], alive: Sequence[NDArray[np.bool_]]) -> list
             chosen.append(part)
             size += len(part)
     return chosen[::-1]
-

@@ -70,6 +70,9 @@ class CubeIndex:
         belongs = {"store": store.id, "cube": str(cube.number), "embedder": embedder}
         belongs |= {"analysis": ANALYSIS_VERSION, "format": FORMAT, "dims": f"{dims} {token_dims}"}
         self._files = CubeFiles(folder, belongs) if folder is not None else None
+        self._token: int | None = None
+        self._now: Moment | None = None
+        self._seq = 0
         self._load()
 
     # -- following the log ----------------------------------------------------------------------------------------
@@ -106,8 +109,9 @@ class CubeIndex:
             self._load()
 
     def _load(self) -> None:
-        self._token: int | None = None
-        self._now: Moment | None = None
+        """Start from what the folder holds."""
+        self._token = None
+        self._now = None
         self.table = RowTable()
         self.threads = Threads(self.table)
         self.parts: list[Part] = []
@@ -154,9 +158,9 @@ class CubeIndex:
             if record.prev:
                 ended.append((record.prev, record.seq))
             body = record.body
-            if body is None or not body.indexed or record.text is None:
+            if body is None or record.text is None:
                 continue
-            analyzed = self.analyzer.analyze(indexed_text(record.text, body))
+            analyzed = self.analyzer.analyze(indexed_text(record.text, body) if body.indexed else "")
             if analyzed.language is not None:
                 self.languages.add(analyzed.language)
             if record.prev:
@@ -191,6 +195,7 @@ class CubeIndex:
             "until": ALIVE,
             "item": record.item,
             "state": STATES.index(record.state),
+            "indexed": int(body.indexed),
             "conversation": self.table.conversations.number(body.conversation),
             "position": source.position if source and source.position is not None else record.seq,
             "speaker": self.table.speakers.number(source.speaker if source else None),
@@ -203,12 +208,14 @@ class CubeIndex:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def moment(self, as_of: int | None = None, states: Iterable[LifecycleState] = FINDABLE) -> Moment:
-        """The rows that can be found now, or could after change `as_of`."""
+    def moment(
+        self, as_of: int | None = None, states: Iterable[LifecycleState] = FINDABLE, *, unindexed: bool = False
+    ) -> Moment:
+        """The rows that can be found now, or could after change `as_of`; with `unindexed`, also those only listed."""
         if as_of is not None and as_of >= self._seq:
             as_of = None
-        if as_of is not None or frozenset(states) != FINDABLE:
-            return moment(self.table, self.threads, as_of, states)
+        if as_of is not None or unindexed or frozenset(states) != FINDABLE:
+            return moment(self.table, self.threads, as_of, states, unindexed=unindexed)
         if self._now is None:
             self._now = moment(self.table, self.threads)
         return self._now
@@ -319,6 +326,7 @@ _ROW_COLUMNS = (
     "until",
     "item",
     "state",
+    "indexed",
     "conversation",
     "position",
     "speaker",

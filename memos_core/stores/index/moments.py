@@ -34,13 +34,23 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def moment(
-    table: RowTable, threads: Threads, as_of: int | None = None, states: Iterable[LifecycleState] = FINDABLE
+    table: RowTable,
+    threads: Threads,
+    as_of: int | None = None,
+    states: Iterable[LifecycleState] = FINDABLE,
+    *,
+    unindexed: bool = False,
 ) -> Moment:
-    """The moment after change `as_of` (None: now), looking only at items in these states."""
+    """The moment after change `as_of` (None: now).
+
+    Args:
+        states: only items in these.
+        unindexed: whether items that no search may find are among them (to list them).
+    """
     until = table["until"]
     alive = until == ALIVE if as_of is None else (table["seq"] <= as_of) & (until > as_of)
     wanted = np.isin(table["state"], [STATES.index(state) for state in states])
-    mask = alive & wanted
+    mask = alive & wanted if unindexed else alive & wanted & (table["indexed"] == 1)
     rows = np.flatnonzero(mask)
     if as_of is None and len(rows) == int(alive.sum()):
         before, after = threads.now()

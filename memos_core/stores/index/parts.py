@@ -17,7 +17,7 @@ from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
 from memos_core.stores.index.postings import MappedPostings, TailPostings
 from memos_core.stores.index.rows import COLUMNS, RowTable
 from memos_core.stores.index.segment import Arrays
-from memos_core.stores.index.tokens import split_tokens
+from memos_core.stores.index.tokens import decode_codes
 from memos_core.stores.index.vectors import Codes, Floats, quantise
 
 Rows = NDArray[np.int64]
@@ -42,7 +42,7 @@ class Tail:
         self._scales = Growing(np.float32)
         self._errors = Growing(np.float32)
         self._token_dims = token_dims
-        self._tokens = GrowingRagged({"codes": Growing(np.uint8, (token_dims // 2,)), "scales": Growing(np.float16)})
+        self._tokens = GrowingRagged({"codes": Growing(np.uint8, (token_dims // 2,))})
 
     def __len__(self) -> int:
         return self._scales.rows
@@ -72,7 +72,9 @@ class Tail:
         """Bytes of memory, roughly."""
         return self._codes.nbytes + self._tokens.nbytes + self.postings.nbytes + 8 * len(self)
 
-    def add(self, terms: Sequence[Iterable[str]], dense: Sequence[bytes | None], tokens: Sequence[bytes | None]) -> None:
+    def add(
+        self, terms: Sequence[Iterable[str]], dense: Sequence[bytes | None], tokens: Sequence[bytes | None]
+    ) -> None:
         """Add rows: terms, float32 vector and encoded token vectors of each."""
         first, dims = len(self), self._codes.view.shape[1]
         vectors = np.zeros((len(dense), dims), dtype=np.float32)
@@ -85,11 +87,7 @@ class Tail:
         self._errors.extend(errors)
         for place, (words, blob) in enumerate(zip(terms, tokens, strict=True)):
             self.postings.add(first + place, words)
-            self._tokens.add(split_tokens(blob or b"", self._token_dims))
-
-    def packed(self) -> Arrays:
-        """Its heavy arrays, as a segment holds them."""
-        return _heavy(self) | self.postings.packed()
+            self._tokens.add({"codes": decode_codes(blob or b"", self._token_dims)})
 
 
 class MappedPart:
@@ -109,9 +107,7 @@ class MappedPart:
         self.codes: Codes = arrays["codes"]
         self.scales: Floats = arrays["scales"]
         self.errors: Floats = arrays["errors"]
-        self.tokens = Ragged(
-            arrays["token_starts"], {"codes": arrays["token_codes"], "scales": arrays["token_scales"]}
-        )
+        self.tokens = Ragged(arrays["token_starts"], {"codes": arrays["token_codes"]})
         self.postings = MappedPostings(
             arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]
         )
@@ -121,24 +117,8 @@ class MappedPart:
 
     nbytes = 0  # the operating system keeps what is in use and drops it when it must
 
-    def packed(self) -> Arrays:
-        """Its heavy arrays, as a segment holds them."""
-        hashes, rows, counts = self.postings.entries()
-        return _heavy(self) | postings.pack(hashes, rows, counts)
-
 
 Part = Tail | MappedPart
-
-
-def _heavy(part: Part) -> Arrays:
-    return {
-        "codes": part.codes,
-        "scales": part.scales,
-        "errors": part.errors,
-        "token_starts": part.tokens.starts,
-        "token_codes": part.tokens.entries["codes"],
-        "token_scales": part.tokens.entries["scales"],
-    }
 
 
 def merge(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Arrays:
@@ -153,13 +133,7 @@ def merge(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Arrays:
     for part, kept in zip(parts, keep, strict=True):
         moved = np.full(len(part), -1, dtype=np.int32)
         moved[kept] = np.arange(start, start + len(kept), dtype=np.int32)
-        if isinstance(part, Tail):
-            arrays = part.postings.packed()
-            entry = MappedPostings(
-                arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]  # type: ignore[arg-type]
-            ).entries()
-        else:
-            entry = part.postings.entries()
+        entry = part.postings.entries()
         there = moved[entry[1]] >= 0
         hashes.append(entry[0][there])
         rows.append(moved[entry[1][there]])
@@ -176,7 +150,6 @@ def merge(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Arrays:
         "errors": taken("errors"),
         "token_starts": tokens.starts,
         "token_codes": tokens.entries["codes"],
-        "token_scales": tokens.entries["scales"],
         **postings.pack(np.concatenate(hashes), np.concatenate(rows), np.concatenate(counts)),
     }
 

@@ -46,24 +46,16 @@ class TailPostings:
             return None
         return np.array(rows, dtype=np.int32), np.frombuffer(bytes(self._counts[term]), dtype=np.uint8)
 
-    def packed(self) -> dict[str, NDArray[np.generic]]:
-        """The arrays that `MappedPostings` reads."""
+    def entries(self) -> tuple[NDArray[np.uint64], Rows, Counts]:
+        """Every posting as (term hash, row, count), term by term."""
         hashes = np.array([term_hash(term) for term in self._rows], dtype=np.uint64)
-        order = np.argsort(hashes, kind="stable")
-        terms = list(self._rows)
-        ordered = [terms[i] for i in order]
-        lengths = np.array([len(self._rows[term]) for term in ordered], dtype=np.int64)
         rows: array[int] = array("i")
         counts = bytearray()
-        for term in ordered:
-            rows.extend(self._rows[term])
+        for term, own in self._rows.items():
+            rows.extend(own)
             counts.extend(self._counts[term])
-        return {
-            "term_hashes": hashes[order],
-            "term_starts": np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
-            "term_rows": np.array(rows, dtype=np.int32),
-            "term_counts": np.frombuffer(bytes(counts), dtype=np.uint8),
-        }
+        repeated = np.repeat(hashes, [len(own) for own in self._rows.values()])
+        return repeated, np.array(rows, dtype=np.int32), np.frombuffer(bytes(counts), dtype=np.uint8)
 
     @property
     def nbytes(self) -> int:
@@ -74,9 +66,7 @@ class TailPostings:
 class MappedPostings:
     """Postings that stay as they are: sorted term hashes, and the rows of each term side by side."""
 
-    def __init__(
-        self, hashes: NDArray[np.uint64], starts: NDArray[np.int64], rows: Rows, counts: Counts
-    ) -> None:
+    def __init__(self, hashes: NDArray[np.uint64], starts: NDArray[np.int64], rows: Rows, counts: Counts) -> None:
         self._hashes, self._starts, self._rows, self._counts = hashes, starts, rows, counts
 
     def lookup(self, term: str) -> tuple[Rows, Counts] | None:

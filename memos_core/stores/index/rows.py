@@ -18,13 +18,15 @@ ALIVE: Final = int(np.iinfo(np.int64).max)
 NONE: Final = -1
 STATES: Final = tuple(LifecycleState)
 
-# seq: the change that made the row; until: the change that ended it (ALIVE: none has); the rest as in MemoryItem, names
-# as numbers (NONE: has none), times in microseconds.
+# seq: the change that made the row; until: the change that ended it (ALIVE: none has); vectors_of: the change that holds
+# its vectors (0: none); length: meaningful terms; the rest as in MemoryItem, names as numbers (NONE: has none), times in
+# microseconds.
 COLUMNS: Final = {
     "seq": np.int64,
     "until": np.int64,
     "item": np.int64,
     "state": np.uint8,
+    "indexed": np.uint8,
     "conversation": np.int32,
     "position": np.int64,
     "speaker": np.int32,
@@ -76,7 +78,11 @@ class RowTable:
     @property
     def nbytes(self) -> int:
         """Bytes of memory, roughly."""
-        return sum(column.nbytes for column in self._columns.values()) + self._row_of.nbytes + 100 * len(self.conversations.names)
+        return (
+            sum(column.nbytes for column in self._columns.values())
+            + self._row_of.nbytes
+            + 100 * len(self.conversations.names)
+        )
 
     def extend(self, values: Mapping[str, Array]) -> None:
         """Add rows at the end: one array for each column."""
@@ -107,7 +113,8 @@ class RowTable:
     def rows_of(self, seqs: Array) -> Rows:
         """The rows that these changes made; those that made none are left out."""
         rows = self._row_of[seqs[seqs < len(self._row_of)]].astype(np.int64)
-        return rows[rows != NONE]
+        known: Rows = rows[rows != NONE]
+        return known
 
     def end(self, seqs: Array, at: Array | int) -> None:
         """Mark the rows of these changes as ended by a later change."""

@@ -75,7 +75,9 @@ class Manifest(msgspec.Struct, frozen=True):
     segments: tuple[SegmentEntry, ...] = ()
 
 
-def write_segment(folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], *, history: bool = False) -> SegmentEntry:
+def write_segment(
+    folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], *, history: bool = False
+) -> SegmentEntry:
     """Write arrays to a file, durable when this returns. All arrays named "row_..." have one entry a row.
 
     Raises:
@@ -83,7 +85,9 @@ def write_segment(folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], *
     """
     plain = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
     header: dict[str, Any] = {
-        "__metadata__": {key: f"{zlib.crc32(value.data.cast('B') if value.size else b''):08x}" for key, value in plain.items()}
+        "__metadata__": {
+            key: f"{zlib.crc32(value.data.cast('B') if value.size else b''):08x}" for key, value in plain.items()
+        }
     }
     end = 0
     for key, value in plain.items():

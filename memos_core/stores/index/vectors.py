@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 try:
     import simsimd
 except ImportError:  # no wheel for this platform: the float32 way below answers the same
-    simsimd = None
+    simsimd = None  # type: ignore[assignment]
+
+SIMD = simsimd is not None
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -36,7 +38,7 @@ def normalise(vectors: NDArray[np.floating]) -> Floats:
     """Vectors (rows, dims) scaled to unit length, as float32; zero vectors stay zero."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, np.float32(1))
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 class QueryVector:
@@ -57,10 +59,10 @@ class QueryVector:
         """Approximate cosines (rows,) with rows given as codes (rows, dims) and scales (rows,)."""
         if not len(codes):
             return np.zeros(0, dtype=np.float32)
-        if simsimd is None:
-            return (codes.astype(np.float32) @ self.exact) * scales
+        if not SIMD:
+            return np.asarray((codes.astype(np.float32) @ self.exact) * scales, dtype=np.float32)
         products = np.asarray(simsimd.cdist(self._codes, codes, metric="dot"))[0]
-        return (products * scales * self._scale).astype(np.float32)
+        return np.asarray(products * scales * self._scale, dtype=np.float32)
 
 
 def best(scores: Floats, count: int) -> Rows:

@@ -35,7 +35,7 @@ def digest(salt: bytes, header: str, text: str | None, body: str | None) -> byte
     return hashlib.sha256(salt + (sizes + words + rest).encode()).digest()
 
 
-def header_of(id: str, version: int, op: str, state: str, prev: int, vectors_of: int) -> str:  # noqa: A002
+def header_of(id: str, version: int, op: str, state: str, prev: int, vectors_of: int) -> str:
     """The part of a version's row beside text and body that its digest commits to."""
     return f"{id}\x00{version}\x00{op}\x00{state}\x00{prev}\x00{vectors_of}"
 
@@ -56,7 +56,9 @@ def commitment(salt: bytes, actor: str) -> bytes:
     return hashlib.sha256(salt + actor.encode()).digest()
 
 
-def link(prev_hash: bytes, number: int, action: str, first: int, last: int, at: int, actor: bytes, root: bytes) -> bytes:
+def link(
+    prev_hash: bytes, number: int, action: str, first: int, last: int, at: int, actor: bytes, root: bytes
+) -> bytes:
     """Hash of an entry. `actor` is its commitment."""
     facts = f"{number}\x00{action}\x00{first}\x00{last}\x00{at}\x00".encode()
     return hashlib.sha256(prev_hash + facts + actor + root).digest()

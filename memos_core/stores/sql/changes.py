@@ -18,12 +18,12 @@ from memos_core.stores.sql import audit, schema
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.statements import Statements
-from memos_core.types.work import Body, CubeRow, Head, Put, from_micros
+from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros
 
 _encode = msgspec.json.Encoder().encode
 _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
 _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
-_VECTORS = ("place", "crc", "dense", "sentences", "tokens")
+_VECTORS = ("place", "crc", "dense", "tokens")
 _LINK = ("cube", "item", "relation", "target", "weight")
 _BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
 _CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
@@ -40,7 +40,7 @@ class _Counter:
         self.chain = chain
         self.at = max(at, changed)
         self.digests: list[bytes] = []
-        self.notes: list[str] = []
+        self.noted = False
 
 
 class WriteTransaction:
@@ -74,7 +74,7 @@ class WriteTransaction:
         row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at)
         self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
-        counter.notes.append("create")
+        counter.noted = True
         return CubeRow(number, name, owner, 0, from_micros(self._at))
 
     # -- looking, under the lock ----------------------------------------------------------------------------------
@@ -159,10 +159,23 @@ class WriteTransaction:
             header = audit.header_of(one.id, version, one.op, one.state, prev, vectors_of)
             digest = audit.digest(salt, header, one.text, encoded)
             counter.digests.append(digest)
-            row = (place, item, version, one.op, str(one.state), prev, batch, vectors_of, one.text, encoded, salt, digest)
+            row = (
+                place,
+                item,
+                version,
+                one.op,
+                str(one.state),
+                prev,
+                batch,
+                vectors_of,
+                one.text,
+                encoded,
+                salt,
+                digest,
+            )
             versions.append(row)
             if one.vectors is not None:
-                vectors.append(vector_row(place, one.vectors.dense, one.vectors.sentences, one.vectors.tokens))
+                vectors.append(vector_row(place, one.vectors))
         self._statements.insert(self._connection, schema.items, _ITEM, items)
         self._move_heads(moved)
         self._statements.insert(self._connection, schema.versions, _VERSION, versions)
@@ -170,9 +183,9 @@ class WriteTransaction:
         self._put_links(cube, puts, first, base)
         return first
 
-    def note(self, cube: CubeRow, what: str) -> None:
-        """Have the transaction audited in this cube under `what` even where it changes no item (a grant, say)."""
-        self._locked[cube.number].notes.append(what)
+    def note(self, cube: CubeRow) -> None:
+        """Have the transaction audited in this cube even where it changes no item (a grant, say)."""
+        self._locked[cube.number].noted = True
 
     def _check_heads(self, cube: CubeRow, expected: list[Head]) -> None:
         if not expected:
@@ -233,12 +246,12 @@ class WriteTransaction:
         """Write the audit entries and the counters. Called by the store just before it commits."""
         c = schema.cubes.c
         for counter in self._locked.values():
-            if counter.seq == counter.first and not counter.notes:
+            if counter.seq == counter.first and not counter.noted:
                 continue
             number, at = counter.batches + 1, counter.at
             first = counter.first + 1 if counter.seq > counter.first else 0
             last = counter.seq if first else 0
-            action = " ".join([*counter.notes, self._action]) if first or not counter.notes else " ".join(counter.notes)
+            action = self._action
             salt, root = audit.new_salts(1)[0], audit.merkle_root(counter.digests)
             actor = audit.commitment(salt, self._actor)
             chain = audit.link(counter.chain, number, action, first, last, at, actor, root)
@@ -267,14 +280,14 @@ class WriteTransaction:
             )
 
 
-def vector_row(place: int, dense: bytes, sentences: bytes | None, tokens: bytes | None) -> tuple[Any, ...]:
+def vector_row(place: int, vectors: VectorBlobs) -> tuple[Any, ...]:
     """A row of `vectors`, with the checksum that `verify` compares."""
-    return (place, vector_crc(dense, sentences, tokens), dense, sentences, tokens)
+    return (place, vector_crc(vectors.dense, vectors.tokens), vectors.dense, vectors.tokens)
 
 
-def vector_crc(dense: bytes, sentences: bytes | None, tokens: bytes | None) -> int:
-    """CRC-32 over all vectors of a version, in order."""
-    return zlib.crc32(tokens or b"", zlib.crc32(sentences or b"", zlib.crc32(dense)))
+def vector_crc(dense: bytes, tokens: bytes | None) -> int:
+    """CRC-32 over all vectors of a version."""
+    return zlib.crc32(tokens or b"", zlib.crc32(dense))
 
 
 def decode_body(encoded: str) -> Body:

@@ -61,7 +61,7 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
     for row in connection.execute(select(schema.vectors).where(x.place > low, x.place < high)).mappings():
         seq = seq_of(row["place"])
         present.add(seq)
-        if vector_crc(row["dense"], row["sentences"], row["tokens"]) != row["crc"]:
+        if vector_crc(row["dense"], row["tokens"]) != row["crc"]:
             yield f"vectors of change {seq}: checksum differs, the bytes were altered"
         elif dims is None or len(row["dense"]) != 4 * dims:
             yield f"vectors of change {seq}: {len(row['dense']) // 4} dimensions, the store's embedder has {dims}"

@@ -46,9 +46,13 @@ def translate(error: BaseException, where: str) -> StoreError:
     code = getattr(raw, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreBusy(f"{where}: other processes kept the database locked ({said}); try again, or write less at once")
+        return StoreBusy(
+            f"{where}: other processes kept the database locked ({said}); try again, or write less at once"
+        )
     if primary == sqlite3.SQLITE_FULL:
-        return StoreFull(f"{where}: no space left ({said}); nothing of this change was kept. Free some space, try again")
+        return StoreFull(
+            f"{where}: no space left ({said}); nothing of this change was kept. Free some space, try again"
+        )
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
         return StoreReadOnly(f"{where}: cannot be opened for writing ({said}); check its owner and permissions")
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -88,7 +92,7 @@ class Database:
         self._prepare_file()
         self.engine = self._make_engine()
         own = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: (db := own()) and db._after_fork())
+        os.register_at_fork(after_in_child=lambda: _forget_connections(own()))
 
     # -- transactions -------------------------------------------------------------------------------------------------
 
@@ -142,7 +146,7 @@ class Database:
 
     @staticmethod
     def _roll_back(connection: Connection) -> None:
-        raw = connection.connection.dbapi_connection
+        raw: object = connection.connection.dbapi_connection
         if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
             raw.rollback()
 
@@ -192,8 +196,8 @@ class Database:
                 self._watch = None
         self.engine.dispose()
 
-    def _after_fork(self) -> None:
-        """In a forked child: forget the parent's connections, which must not be used or closed here."""
+    def after_fork(self) -> None:
+        """Forget all connections without closing them."""
         self._watch = None
         self._writer = threading.Lock()
         self._watch_lock = threading.Lock()
@@ -256,6 +260,12 @@ class Database:
             self._retried(lambda: _set_up(raw), None)
 
         return engine
+
+
+def _forget_connections(database: Database | None) -> None:
+    """In a forked child: the parent's connections must not be used or closed here."""
+    if database is not None:
+        database.after_fork()
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

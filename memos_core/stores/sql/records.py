@@ -244,10 +244,10 @@ class SqlStore:
             rows = self._statements.run_list(
                 connection,
                 "vectors",
-                lambda members: select(c.place, c.dense, c.sentences, c.tokens).where(c.place.in_(members)),
+                lambda members: select(c.place, c.dense, c.tokens).where(c.place.in_(members)),
                 places,
             )
-            return {seq_of(row[0]): VectorBlobs(row[1], row[2], row[3]) for row in rows}
+            return {seq_of(row[0]): VectorBlobs(row[1], row[2]) for row in rows}
 
     def dense_vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, bytes]:
         """Only the float32 vectors stored by these changes, by number: what exact rescoring reads."""
@@ -283,7 +283,7 @@ class SqlStore:
                     "changes",
                     lambda: (
                         _select_records(_v.place > bindparam("low"), _v.place <= bindparam("high"))
-                        .add_columns(x.dense, x.sentences, x.tokens)
+                        .add_columns(x.dense, x.tokens)
                         .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
                         .order_by(_v.place)
                     ),
@@ -295,15 +295,29 @@ class SqlStore:
                     f"but only {len(rows)} are there"
                 )
             yield [
-                (self._record(cube, row), None if row[-3] is None else VectorBlobs(row[-3], row[-2], row[-1]))
-                for row in rows
+                (self._record(cube, row), None if row[-2] is None else VectorBlobs(row[-2], row[-1])) for row in rows
             ]
             after = end
 
     def _record(self, cube: CubeRow, row: Sequence[Any]) -> Record:
-        (place, item, id_, version, op, prev, state, vectors_of, text, body, salt, digest, actor, action, at, created) = (
-            row[:16]
-        )
+        (
+            place,
+            item,
+            id_,
+            version,
+            op,
+            prev,
+            state,
+            vectors_of,
+            text,
+            body,
+            salt,
+            digest,
+            actor,
+            action,
+            at,
+            created,
+        ) = row[:16]
         if salt is None or digest != audit.digest(
             salt, audit.header_of(id_, version, op, state, prev, vectors_of), text, body
         ):
@@ -350,18 +364,18 @@ class SqlStore:
 
     def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
         """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction."""
+        action = f"share {grantee} {','.join(sorted(rights))}" if rights else f"unshare {grantee}"
         with self._database.writing() as connection:
             at = micros(self._now())
-            transaction = WriteTransaction(connection, self._statements, actor=by, action="share", at=at)
+            transaction = WriteTransaction(connection, self._statements, actor=by, action=action, at=at)
             locked = transaction.cube(cube.name)
             if locked is None:
                 return
             if rights:
                 grants.put_grant(connection, cube.number, grantee, rights, by, at)
-                transaction.note(locked, f"share {grantee} {','.join(sorted(rights))}")
             else:
                 grants.drop_grant(connection, cube.number, grantee)
-                transaction.note(locked, f"unshare {grantee}")
+            transaction.note(locked)
             transaction.finish()
 
     # -- audit and checks -----------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ versions = _table(
     texts="op state text body",
     blobs="salt digest",
 )
-vectors = _table("vectors", integers="place crc", blobs="dense sentences tokens")
-staged_vectors = _table("staged_vectors", integers="place crc", blobs="dense sentences tokens")
+vectors = _table("vectors", integers="place crc", blobs="dense tokens")
+staged_vectors = _table("staged_vectors", integers="place crc", blobs="dense tokens")
 conversations = _table("conversations", integers="cube next_position", texts="name")
 links = _table("links", integers="cube item", texts="relation target", floats="weight")
 batches = _table("batches", integers="cube number first_seq last_seq at", texts="actor action", blobs="salt root hash")

@@ -27,7 +27,7 @@ class Statements:
 
     def run(
         self, connection: Connection, key: object, build: Callable[[], Statement], values: dict[str, Any]
-    ) -> CursorResult[Any]:
+    ) -> CursorResult[*tuple[Any, ...]]:
         """Run the statement that `build` makes (once) under `key`, with these values by name."""
         text, names, constants = self._get(connection, key, build)
         return connection.exec_driver_sql(
@@ -73,6 +73,6 @@ class Statements:
         if found is None:
             compiled = build().compile(dialect=connection.dialect)
             # A parameter that is not among the given values is a constant of the statement ("deleted = 0").
-            found = (str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))  # type: ignore[attr-defined]
+            found = (str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
             self._compiled[key] = found
         return found

@@ -51,7 +51,6 @@ TABLES = (
         place {int} PRIMARY KEY,
         crc {int} NOT NULL,
         dense {blob} NOT NULL,
-        sentences {blob},
         tokens {blob}
     )""",
     """CREATE TABLE conversations (

@@ -1,0 +1,205 @@
+"""MemCube: one cube as one actor may see it. Every read and write of memory goes through here, and asks governance first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from memos_core.errors import CubeNotFound, InvalidInput
+from memos_core.governance.governance import Governance
+from memos_core.plaintext.commit import Outcome
+from memos_core.plaintext.general import GeneralTextMemory, Prepared
+from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
+from memos_core.types.items import MemoryItem, Version
+from memos_core.types.names import check_cube_name
+from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs
+
+
+class MemCube:
+    """One cube, for one actor.
+
+    Args:
+        name: of the cube. An actor's own cubes are the one named like the actor and those below it ("alice/home"); they
+            are made with the first write. Others are made by `MOS.create_cube`.
+        actor: on whose behalf.
+        store: the truth.
+        governance: asked before anything else.
+        memory: what the cube holds.
+
+    Raises:
+        InvalidName: the name could be mistaken for another one.
+    """
+
+    def __init__(
+        self, name: str, actor: Actor, *, store: RecordStore, governance: Governance, memory: GeneralTextMemory
+    ) -> None:
+        self.name = check_cube_name(name)
+        self.actor = actor
+        self._store = store
+        self._governance = governance
+        self._memory = memory
+
+    def __repr__(self) -> str:
+        return f"MemCube({self.name!r}, actor={self.actor.id!r})"
+
+    @property
+    def own(self) -> bool:
+        """Whether the name is the actor's own or below it."""
+        return self.name == self.actor.id or self.name.startswith(self.actor.id + "/")
+
+    # -- asking governance ----------------------------------------------------------------------------------------
+
+    def require(self, right: Right) -> CubeRow:
+        """The cube's row, if the actor has the right.
+
+        Raises:
+            CubeNotFound: there is no such cube, or the actor may not even read it.
+            AccessDenied: the actor may read it, but has not this right.
+        """
+        return self._governance.require(self.actor, self.name, right)
+
+    def readable(self) -> CubeRow | None:
+        """The cube's row to read from; None for a cube of the actor's own that nothing was written to yet.
+
+        Raises:
+            CubeNotFound: there is no such cube, or the actor may not read it.
+        """
+        if self.own and not self._governance.exists(self.name):
+            return None
+        return self.require(Right.READ)
+
+    def writable(self) -> CubeRow | None:
+        """The cube's row to write to; None for a cube of the actor's own that is not made yet.
+
+        Raises:
+            CubeNotFound, AccessDenied: as `require` says.
+        """
+        if self.own and not self._governance.exists(self.name):
+            return None
+        return self.require(Right.WRITE)
+
+    def lock(self, transaction: Transaction) -> CubeRow:
+        """The cube's row, locked for writing; a cube of the actor's own is made if need be.
+
+        Raises:
+            CubeNotFound, AccessDenied: as `require` says.
+        """
+        self.writable()
+        row = transaction.cube(self.name)
+        if row is None:
+            if not self.own:
+                raise CubeNotFound(f"no cube {self.name!r} that {self.actor.id!r} may write to")
+            row = transaction.create_cube(self.name, self.actor.id)
+        return row
+
+    # -- inside a transaction -------------------------------------------------------------------------------------
+
+    def add(self, transaction: Transaction, prepared: Prepared) -> list[Outcome]:
+        """Store prepared drafts; one outcome each, then one for each piece that is gone from its document."""
+        return self._memory.add(transaction, self.lock(transaction), prepared)
+
+    def update(
+        self, transaction: Transaction, record: Record, changes: dict[str, Any], blob: VectorBlobs | None
+    ) -> int:
+        """Write the next version of the item whose newest version is `record`."""
+        return self._memory.update(transaction, self.lock(transaction), record, changes, blob)
+
+    def delete(self, transaction: Transaction, ids: Sequence[str]) -> int:
+        """Delete (restorable) those of these items that there are; returns how many."""
+        return self._memory.delete(transaction, self.lock(transaction), ids)
+
+    def restore(self, transaction: Transaction, id: str, version: int | None) -> int:
+        """Make the newest version of an item equal to an earlier one."""
+        return self._memory.restore(transaction, self.lock(transaction), id, version=version)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def current(self, id: str, *, as_of: int | datetime | None = None) -> Record:
+        """The version of an item now or at a moment.
+
+        Raises:
+            ItemNotFound: there is none.
+            CubeNotFound: nor a cube that the actor may read.
+        """
+        return self._memory.current(self.require(Right.READ), id, as_of=self.moment(as_of))
+
+    def knows(self, id: str) -> bool:
+        """Whether the cube has the item, or had it before it was deleted."""
+        return bool(self._store.heads(self.require(Right.READ), [id]))
+
+    def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
+        """An item now or at a moment; raises as `current` does."""
+        return self.current(id, as_of=as_of).to_item()
+
+    def id_of(self, key: str) -> str:
+        """The id of the item that bears a key; raises ItemNotFound where none does."""
+        return self._memory.by_key(self.require(Right.READ), key)
+
+    def history(self, id: str) -> list[Version]:
+        """All versions of an item, oldest first, deletions among them."""
+        return self._memory.history(self.require(Right.READ), id)
+
+    def moment(self, as_of: int | datetime | None) -> int | None:
+        """A moment as the number of a change.
+
+        Raises:
+            InvalidInput: a negative number, or a time without a zone.
+        """
+        if as_of is None:
+            return None
+        if isinstance(as_of, datetime):
+            if as_of.tzinfo is None:
+                raise InvalidInput(f"as_of={as_of!r} has no time zone; give an aware time (in UTC, say)")
+            row = self.readable()
+            return 0 if row is None else self._store.seq_at(row, as_of)
+        if isinstance(as_of, bool) or not isinstance(as_of, int) or as_of < 0:
+            raise InvalidInput(f"as_of is the number of a change (0, 1, 2, ...) or an aware time, not {as_of!r}")
+        return as_of
+
+    def stats(self) -> dict[str, Any]:
+        """What the cube holds and how it is indexed."""
+        row = self.require(Right.READ)
+        index = self._memory.indexes.get(row)
+        index.catch_up()
+        return {
+            "cube": row.name,
+            "owner": row.owner,
+            "changes": self._store.head_seq(row),
+            **self._store.counts(row),
+            "index": index.stats(),
+        }
+
+    # -- sharing --------------------------------------------------------------------------------------------------
+
+    def share(self, with_: str, rights: str | Right | Sequence[str | Right] = Right.READ) -> None:
+        """Give rights to an actor id, a role ("role:team") or everybody ("*"); those it had are replaced.
+
+        Raises:
+            AccessDenied: the actor has no right to share this cube, or would give or take more than it has itself.
+        """
+        self._set_grant(with_, rights_of(rights))
+
+    def unshare(self, with_: str) -> None:
+        """Take all rights of a grantee away.
+
+        Raises:
+            AccessDenied: as for `share`.
+        """
+        self._set_grant(with_, frozenset())
+
+    def _set_grant(self, grantee: str, rights: frozenset[Right]) -> None:
+        row = self.require(Right.SHARE)
+        held = [grant.rights for grant in self._store.grants(row) if grant.grantee == grantee]
+        for right in sorted(rights.union(*held)):
+            self.require(right)
+        self._store.share(row, check_grantee(grantee), rights, by=self.actor.id)
+
+    def grants(self) -> list[Grant]:
+        """Who else may do what, by grantee. Needs the right to share."""
+        return self._store.grants(self.require(Right.SHARE))
+
+    def audit(self, after: int = 0) -> list[AuditEntry]:
+        """Who did what, one entry a transaction, oldest first. Needs the right to administrate."""
+        return self._store.audit(self.require(Right.ADMIN), after)

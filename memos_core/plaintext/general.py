@@ -1,0 +1,262 @@
+"""GeneralTextMemory: items of plaintext in cubes. Decides nothing about who may; `MemCube` has asked before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
+from memos_core.plaintext.commit import Commit, Outcome
+from memos_core.plaintext.embedding import Embedding, Floats
+from memos_core.plaintext.indexes import Indexes
+from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.types.inputs import Draft
+from memos_core.types.items import IdMaker, MemoryItem, Version
+from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Drafts ready to be written to any number of cubes: embedded once, with the ids that new items get.
+
+    Attributes:
+        drafts: as read.
+        blobs: vectors of each; None for none.
+        ids: one each.
+    """
+
+    drafts: tuple[Draft, ...]
+    blobs: tuple[VectorBlobs | None, ...]
+    ids: tuple[str, ...]
+
+
+class GeneralTextMemory:
+    """The plaintext memory of a store.
+
+    Args:
+        store: the truth.
+        embedding: the store's embedder.
+        indexes: of its cubes.
+    """
+
+    def __init__(self, store: RecordStore, embedding: Embedding, indexes: Indexes) -> None:
+        self._store = store
+        self.embedding = embedding
+        self.indexes = indexes
+        self._ids = IdMaker()
+
+    # -- adding ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def embedded_text(text: str, body: Body | Draft) -> str:
+        """The words of an item whose meaning its vectors hold: its own, and those that say where it stands."""
+        return f"{body.context}\n{text}" if body.context else text
+
+    def prepare(self, drafts: Sequence[Draft], vectors: Floats | None = None) -> Prepared:
+        """Embed drafts and give them ids. No lock is held meanwhile.
+
+        Args:
+            drafts: as read.
+            vectors: (drafts, dims) of the caller's own; None has the store's embedder make them.
+
+        Raises:
+            WrongDimension, EmbedderUnavailable, EmbeddingFailed: as `Embedding` says.
+        """
+        self.embedding.claim()
+        wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
+        if vectors is not None:
+            blobs: list[VectorBlobs | None] = self.embedding.given(vectors, len(drafts))
+        else:
+            blobs = [None] * len(drafts)
+            texts = [self.embedded_text(drafts[place].text, drafts[place]) for place in wanted]
+            for place, blob in zip(wanted, self.embedding.encode(texts), strict=True):
+                blobs[place] = blob
+        made = iter(self._ids.make(len(drafts)))
+        return Prepared(tuple(drafts), tuple(blobs), tuple(draft.id or next(made) for draft in drafts))
+
+    def add(self, transaction: Transaction, cube: CubeRow, prepared: Prepared) -> list[Outcome]:
+        """Store prepared drafts in a cube that the transaction has locked; one outcome each, in order.
+
+        Pieces of a document that is among them but no longer has them are deleted, as outcomes at the end.
+
+        Raises:
+            AlreadyExists: an id or key that the caller gave is in use.
+        """
+        commit = Commit(transaction, cube, lambda seqs: self._store.records(cube, seqs))
+        outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids)
+        for uri in dict.fromkeys(d.conversation for d in prepared.drafts if d.type == "document"):
+            if uri is not None:
+                outcomes.extend(self._remove_gone(transaction, cube, uri, {outcome.id for outcome in outcomes}))
+        return outcomes
+
+    def _remove_gone(self, transaction: Transaction, cube: CubeRow, uri: str, kept: set[str]) -> list[Outcome]:
+        index = self.indexes.get(cube)
+        with index.lock:
+            index.catch_up()
+            number = index.table.conversations.find(uri)
+            rows = index.moment(unindexed=True).rows
+            seqs = index.table["seq"][rows[index.table["conversation"][rows] == number]].tolist() if number >= 0 else []
+        gone = [r for r in self._store.records(cube, seqs).values() if r.id not in kept and _piece(r)]
+        heads = transaction.heads(cube, [record.id for record in gone])
+        puts = [_tombstone(heads[record.id]) for record in gone if heads[record.id].seq == record.seq]
+        if puts:
+            transaction.put(cube, puts)
+        return [Outcome(put.id, 0, "removed") for put in puts]
+
+    # -- changing -------------------------------------------------------------------------------------------------
+
+    def new_vectors(self, record: Record, changes: dict[str, Any]) -> VectorBlobs | None:
+        """Vectors for an item's next version; None where those it has still hold (or it needs none).
+
+        Args:
+            record: its newest version.
+            changes: as for `update`.
+        """
+        if record.body is None or record.text is None:
+            return None
+        body = msgspec.structs.replace(record.body, **{k: v for k, v in changes.items() if k != "text"})
+        text = self.embedded_text(changes.get("text", record.text), body)
+        same = text == self.embedded_text(record.text, record.body) and (
+            record.vectors_of or not self.embedding.record.dims
+        )
+        return None if same or not body.indexed else self.embedding.encode([text])[0]
+
+    def update(
+        self, transaction: Transaction, cube: CubeRow, record: Record, changes: dict[str, Any], blob: VectorBlobs | None
+    ) -> int:
+        """Write the next version of an item; returns the number of the change.
+
+        Args:
+            record: the version that `changes` were decided on; it must still be the newest.
+            changes: fields of `Body`, and "text".
+            blob: vectors, where the words have changed; None keeps the old ones.
+
+        Raises:
+            VersionConflict: the item has moved on.
+            AlreadyExists: the new key is in use.
+        """
+        body = record.body
+        if body is None:
+            raise ItemNotFound(f"item {record.id!r} of cube {cube.name!r} is deleted; restore it first")
+        fields = {name: value for name, value in changes.items() if name != "text"}
+        key = fields.get("key")
+        if key is not None and key != body.key:
+            taken = transaction.heads_by_key(cube, [key])
+            if taken:
+                raise AlreadyExists(f"cube {cube.name!r} has an item with key {key!r} already: {taken[key].id!r}")
+        same_words = blob is None
+        put = Put(
+            id=record.id,
+            op="update",
+            text=changes.get("text", record.text),
+            body=msgspec.structs.replace(body, **fields),
+            state=record.state,
+            head=_head(record),
+            vectors=blob,
+            vectors_of=record.vectors_of if same_words else 0,
+        )
+        return transaction.put(cube, [put])
+
+    def delete(self, transaction: Transaction, cube: CubeRow, ids: Sequence[str]) -> int:
+        """Put a tombstone on each of these items; returns how many there were (deleted ones do not count)."""
+        heads = transaction.heads(cube, ids)
+        puts = [_tombstone(head) for head in heads.values() if not head.deleted]
+        if puts:
+            transaction.put(cube, puts)
+        return len(puts)
+
+    def restore(self, transaction: Transaction, cube: CubeRow, id: str, *, version: int | None = None) -> int:
+        """Make the newest version equal to an earlier one; returns the number of the change.
+
+        Args:
+            version: which; None for the last before a deletion.
+
+        Raises:
+            ItemNotFound: the cube has never had the item.
+            VersionNotFound: it has no such version, or that was a deletion.
+            AlreadyExists: the key it had is in use by another item now.
+            Conflict: nothing was given and it is not deleted.
+        """
+        head = transaction.heads(cube, [id]).get(id)
+        if head is None:
+            raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
+        if version is None and not head.deleted:
+            raise Conflict(f"item {id!r} of cube {cube.name!r} is not deleted; name a version to go back to")
+        past = self._store.history(cube, head)
+        chosen = [r for r in past if r.body is not None and version in (None, r.version)]
+        if not chosen:
+            raise VersionNotFound(f"item {id!r} of cube {cube.name!r} has no version {version} that could be restored")
+        source = chosen[-1]
+        assert source.body is not None
+        if source.body.key is not None:
+            holder = transaction.heads_by_key(cube, [source.body.key]).get(source.body.key)
+            if holder is not None and holder.id != id:
+                raise AlreadyExists(f"key {source.body.key!r} is now that of item {holder.id!r}; free it first")
+        put = Put(
+            id=id,
+            op="restore",
+            text=source.text,
+            body=source.body,
+            state=source.state,
+            head=head,
+            vectors_of=source.vectors_of,
+        )
+        return transaction.put(cube, [put])
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def current(self, cube: CubeRow, id: str, *, as_of: int | None = None) -> Record:
+        """The item's version now, or after change `as_of`.
+
+        Raises:
+            ItemNotFound: there is none, or it is deleted.
+        """
+        head = self._store.heads(cube, [id]).get(id)
+        record = None
+        if head is not None and as_of is not None and as_of < head.seq:
+            record = self._store.at(cube, head, as_of)
+        elif head is not None and not head.deleted:
+            record = self._store.records(cube, [head.seq])[head.seq]
+        if record is None or record.body is None:
+            raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}" + (f" after change {as_of}" if as_of else ""))
+        return record
+
+    def by_key(self, cube: CubeRow, key: str) -> str:
+        """The id of the item that bears a key.
+
+        Raises:
+            ItemNotFound: none does.
+        """
+        head = self._store.heads_by_key(cube, [key]).get(key)
+        if head is None:
+            raise ItemNotFound(f"no item with key {key!r} in cube {cube.name!r}")
+        return head.id
+
+    def history(self, cube: CubeRow, id: str) -> list[Version]:
+        """All versions of an item, oldest first; deletions are among them.
+
+        Raises:
+            ItemNotFound: the cube has never had it.
+        """
+        head = self._store.heads(cube, [id]).get(id)
+        if head is None:
+            raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
+        return [record.to_version() for record in self._store.history(cube, head)]
+
+    def items(self, cube: CubeRow, seqs: Sequence[int]) -> list[MemoryItem]:
+        """The items that these changes made, in that order."""
+        records = self._store.records(cube, seqs)
+        return [records[seq].to_item() for seq in seqs]
+
+
+def _head(record: Record) -> Head:
+    return Head(record.item, record.id, record.seq, record.version, record.body is None)
+
+
+def _tombstone(head: Head) -> Put:
+    return Put(id=head.id, op="delete", text=None, body=None, head=head)
+
+
+def _piece(record: Record) -> bool:
+    return record.body is not None and record.body.type == "document"

@@ -1,0 +1,96 @@
+"""The indexes of the cubes in use, kept within a budget of memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from memos_core.plaintext.embedding import Embedding
+from memos_core.protocols.storage import RecordStore
+from memos_core.stores.index.cube_index import FLUSH_ROWS, CubeIndex
+from memos_core.types.work import CubeRow
+
+
+class Indexes:
+    """Loads the index of a cube when it is first used, and lets the longest unused ones go.
+
+    Args:
+        store: the truth.
+        embedding: whose vectors.
+        folder: where segments lie, one folder a cube; None keeps everything in memory.
+        budget: bytes of memory for all of them together; the one in use may exceed it alone.
+        flush_rows: rows of a tail before it is written.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        embedding: Embedding,
+        *,
+        folder: Path | None,
+        budget: int,
+        flush_rows: int = FLUSH_ROWS,
+    ) -> None:
+        self._store = store
+        self._embedding = embedding
+        self._folder = folder
+        self._budget = budget
+        self._flush_rows = flush_rows
+        self._lock = threading.Lock()
+        self._loading: dict[int, threading.Lock] = {}
+        self._loaded: OrderedDict[int, CubeIndex] = OrderedDict()
+
+    def get(self, cube: CubeRow) -> CubeIndex:
+        """The index of a cube. Catch it up, under its lock, before asking it anything."""
+        with self._lock:
+            found = self._loaded.get(cube.number)
+            if found is not None:
+                self._loaded.move_to_end(cube.number)
+                return found
+            loading = self._loading.setdefault(cube.number, threading.Lock())
+        with loading:
+            with self._lock:
+                if cube.number in self._loaded:
+                    return self._loaded[cube.number]
+            index = self.fresh(cube, in_memory=False)
+            with self._lock:
+                self._loaded[cube.number] = index
+                self._loading.pop(cube.number, None)
+            return index
+
+    def fresh(self, cube: CubeRow, *, in_memory: bool) -> CubeIndex:
+        """An index of the cube that nobody else holds: its own files, or (in memory) built from the truth alone."""
+        record = self._embedding.record
+        folder = None if in_memory or self._folder is None else self._folder / str(cube.number)
+        return CubeIndex(
+            self._store,
+            cube,
+            folder=folder,
+            embedder=record.identity,
+            dims=record.dims,
+            token_dims=record.token_dims,
+            flush_rows=self._flush_rows,
+        )
+
+    def trim(self) -> None:
+        """Let the longest unused indexes go until the rest is within the budget. The newest always stays."""
+        with self._lock:
+            total = sum(index.nbytes for index in self._loaded.values())
+            while total > self._budget and len(self._loaded) > 1:
+                _, oldest = self._loaded.popitem(last=False)
+                total -= oldest.nbytes
+                oldest.flush()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of all loaded indexes, roughly."""
+        with self._lock:
+            return sum(index.nbytes for index in self._loaded.values())
+
+    def close(self) -> None:
+        """Write what is worth it to files and let all go."""
+        with self._lock:
+            for index in self._loaded.values():
+                index.flush()
+            self._loaded.clear()

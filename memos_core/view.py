@@ -1,0 +1,279 @@
+"""CompositeView: several cubes as one. Writes go to all of them in one transaction, searches are ranked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import Any, overload
+
+from memos_core.cube import MemCube
+from memos_core.errors import AccessDenied, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.plaintext.commit import Outcome
+from memos_core.plaintext.embedding import Floats
+from memos_core.plaintext.general import GeneralTextMemory
+from memos_core.protocols.storage import RecordStore
+from memos_core.types.access import Right
+from memos_core.types.inputs import Draft
+from memos_core.types.items import MemoryItem, Version
+from memos_core.types.work import Record
+
+_ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
+
+
+class Added(Sequence[MemoryItem]):
+    """What became of the things that were given to `add`: their items, in order. Items are read when first looked at.
+
+    Things that were known and are deleted here have no item; their ids are among `ids` and `known`.
+
+    Attributes:
+        ids: the id of each thing given, in order.
+        new: ids that are stored for the first time.
+        known: ids of things that were stored before, and say the same.
+        changed: ids of things that were stored before, and now say something else.
+        removed: ids of pieces that are no longer in their document.
+        seqs: for each cube written to, the number of the newest change these are part of.
+    """
+
+    def __init__(
+        self,
+        outcomes: dict[str, list[Outcome]],
+        first: str,
+        load: Callable[[Sequence[int]], list[MemoryItem]],
+    ) -> None:
+        own = outcomes[first]
+        given = [outcome for outcome in own if outcome.status != "removed"]
+        self.ids = [outcome.id for outcome in given]
+        self.new = [outcome.id for outcome in own if outcome.status == "added"]
+        self.known = [outcome.id for outcome in own if outcome.status == "known"]
+        self.changed = [outcome.id for outcome in own if outcome.status == "changed"]
+        self.removed = [outcome.id for outcome in own if outcome.status == "removed"]
+        self.seqs = {cube: max((each.seq for each in its), default=0) for cube, its in outcomes.items()}
+        self._places = [outcome.seq for outcome in given if outcome.seq]
+        self._load = load
+        self._items: list[MemoryItem] | None = None
+
+    @property
+    def items(self) -> list[MemoryItem]:
+        """The items, in order."""
+        if self._items is None:
+            self._items = self._load(self._places)
+        return self._items
+
+    @property
+    def id(self) -> str:
+        """The id, where just one thing was given.
+
+        Raises:
+            InvalidInput: none or several were.
+        """
+        if len(self.ids) != 1:
+            raise InvalidInput(f"{len(self.ids)} things were added; use .ids")
+        return self.ids[0]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[MemoryItem]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> MemoryItem: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[MemoryItem]: ...
+    def __getitem__(self, place: int | slice) -> MemoryItem | Sequence[MemoryItem]:
+        return self.items[place]
+
+    def __repr__(self) -> str:
+        counts = {"new": self.new, "known": self.known, "changed": self.changed, "removed": self.removed}
+        said = ", ".join(f"{len(ids)} {what}" for what, ids in counts.items() if ids)
+        return f"Added({said or 'nothing'})"
+
+
+class CompositeView:
+    """Cubes to read from and cubes to write to, for one actor.
+
+    Args:
+        read: searched together, as one pool.
+        write: every one of them gets what is added; changes apply to those that have the item.
+        store: the truth they share.
+        memory: what they hold.
+        pool: where searches of several cubes run side by side.
+    """
+
+    def __init__(
+        self,
+        *,
+        read: Sequence[MemCube],
+        write: Sequence[MemCube],
+        store: RecordStore,
+        memory: GeneralTextMemory,
+        pool: Executor,
+    ) -> None:
+        self.read = tuple(read)
+        self.write = tuple(sorted(write, key=lambda cube: cube.name))  # the order in which they are locked
+        self._first = write[0].name if write else ""
+        self._store = store
+        self._memory = memory
+        self._pool = pool
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def add(self, drafts: Sequence[Draft], *, vectors: Floats | None = None, action: str = "add") -> Added:
+        """Store drafts in every cube written to, all or nothing.
+
+        Raises:
+            AccessDenied: there is none, or the actor may not write to one of them.
+            AlreadyExists, WrongDimension, ...: as `GeneralTextMemory` says; nothing is kept.
+        """
+        self._need_write()
+        for cube in self.write:
+            cube.writable()  # before embedding: that may cost minutes, or money
+        prepared = self._memory.prepare(drafts, vectors)
+        with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
+            outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
+        first = next(cube for cube in self.write if cube.name == self._first)
+        return Added(outcomes, self._first, lambda seqs: self._memory.items(first.require(Right.READ), seqs))
+
+    def update(self, id: str, changes: dict[str, Any], *, expect_version: int | None = None) -> MemoryItem:
+        """Write the next version of an item, in every cube written to that has it.
+
+        Args:
+            changes: fields of `Body`, and "text".
+            expect_version: the version that the caller has seen; None takes whichever is newest.
+
+        Raises:
+            ItemNotFound, AccessDenied: none of the cubes written to has it.
+            VersionConflict: it has moved on from the version expected.
+        """
+        for left in range(_ATTEMPTS, 0, -1):
+            try:
+                return self._update(id, changes, expect_version)
+            except VersionConflict:
+                if expect_version is not None or left == 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _update(self, id: str, changes: dict[str, Any], expect_version: int | None) -> MemoryItem:
+        found = self._targets(id)
+        blobs = []
+        for cube, record in found:
+            if expect_version is not None and record.version != expect_version:
+                raise VersionConflict(
+                    f"item {id!r} of cube {cube.name!r} is at version {record.version}, not {expect_version}; "
+                    "read it again and decide anew"
+                )
+            blobs.append(self._memory.new_vectors(record, changes))
+        with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
+            for (cube, record), blob in zip(found, blobs, strict=True):
+                cube.update(transaction, record, changes, blob)
+        return found[0][0].get(id)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete items (restorable) from every cube written to; returns how many there were.
+
+        Raises:
+            ItemNotFound, AccessDenied: one of them is in none of the cubes written to; nothing is deleted.
+        """
+        for each in dict.fromkeys(ids):
+            self._targets(each)
+        with self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction:
+            return sum(cube.delete(transaction, list(dict.fromkeys(ids))) for cube in self._made(self.write))
+
+    def restore(self, id: str, version: int | None = None) -> MemoryItem:
+        """Make the newest version of an item equal to an earlier one, in every cube written to that has it.
+
+        Args:
+            version: which; None for the last before its deletion.
+
+        Raises:
+            ItemNotFound, VersionNotFound, Conflict: as `GeneralTextMemory.restore` says.
+        """
+        self._need_write()
+        holding = [cube for cube in self._made(self.write) if cube.knows(id)]
+        if not holding:
+            raise self._not_found(id)
+        action = "restore" if version is None else "rollback"
+        with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
+            for cube in holding:
+                cube.restore(transaction, id, version)
+        return holding[0].get(id)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
+        """An item, from the first cube that has it, now or at a moment.
+
+        Raises:
+            ItemNotFound: none has.
+        """
+        for cube in self._made(self.read):
+            try:
+                return cube.get(id, as_of=as_of)
+            except ItemNotFound:
+                continue
+        raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
+
+    def id_of(self, key: str) -> str:
+        """The id of the item that bears a key, from the first cube that has one.
+
+        Raises:
+            ItemNotFound: none has.
+        """
+        for cube in self._made(self.read):
+            try:
+                return cube.id_of(key)
+            except ItemNotFound:
+                continue
+        raise ItemNotFound(f"no item with key {key!r} in {self._names(self.read)}")
+
+    def history(self, id: str) -> list[Version]:
+        """All versions of an item, oldest first, from the first cube that has ever had it.
+
+        Raises:
+            ItemNotFound: none has.
+        """
+        for cube in self._made(self.read):
+            try:
+                return cube.history(id)
+            except ItemNotFound:
+                continue
+        raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
+
+    def stats(self) -> list[dict[str, Any]]:
+        """What each cube read from holds; those not made yet are left out."""
+        return [cube.stats() for cube in self._made(self.read)]
+
+    # -- the cubes ------------------------------------------------------------------------------------------------
+
+    def _made(self, cubes: Sequence[MemCube]) -> list[MemCube]:
+        return [cube for cube in cubes if cube.readable() is not None]
+
+    def _targets(self, id: str) -> list[tuple[MemCube, Record]]:
+        """The cubes written to that have an item now, with its newest version."""
+        self._need_write()
+        found = []
+        for cube in self._made(self.write):
+            cube.require(Right.WRITE)
+            try:
+                found.append((cube, cube.current(id)))
+            except ItemNotFound:
+                continue
+        if not found:
+            raise self._not_found(id)
+        return found
+
+    def _not_found(self, id: str) -> Exception:
+        if any(cube.knows(id) for cube in self._made(self.read)):
+            return AccessDenied(
+                f"item {id!r} can be read, but not changed: this session writes to {self._names(self.write)}"
+            )
+        return ItemNotFound(f"no item {id!r} in {self._names(self.write)}")
+
+    def _need_write(self) -> None:
+        if not self.write:
+            raise AccessDenied("this session writes to no cube (write_to=[])")
+
+    @staticmethod
+    def _names(cubes: Sequence[MemCube]) -> str:
+        return ", ".join(repr(cube.name) for cube in cubes) or "no cube"
