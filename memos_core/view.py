@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, overload
 
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.filters import Where, parse_where
 from memos_core.plaintext.commit import Outcome
-from memos_core.plaintext.embedding import Floats
+from memos_core.plaintext.embedding import Embedding, Floats
 from memos_core.plaintext.general import GeneralTextMemory
+from memos_core.plaintext.results import Place
+from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
 from memos_core.protocols.storage import RecordStore
+from memos_core.reading.reader import mentions_of
+from memos_core.stores.index.cube_index import indexed_text
 from memos_core.types.access import Right
 from memos_core.types.inputs import Draft
-from memos_core.types.items import MemoryItem, Version
+from memos_core.types.items import Hits, MemoryItem, Page, Version
 from memos_core.types.work import Record
 
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
@@ -98,7 +102,8 @@ class CompositeView:
         write: every one of them gets what is added; changes apply to those that have the item.
         store: the truth they share.
         memory: what they hold.
-        pool: where searches of several cubes run side by side.
+        searcher: asks them.
+        now: the clock.
     """
 
     def __init__(
@@ -108,14 +113,16 @@ class CompositeView:
         write: Sequence[MemCube],
         store: RecordStore,
         memory: GeneralTextMemory,
-        pool: Executor,
+        searcher: Searcher,
+        now: Callable[[], datetime],
     ) -> None:
         self.read = tuple(read)
         self.write = tuple(sorted(write, key=lambda cube: cube.name))  # the order in which they are locked
         self._first = write[0].name if write else ""
         self._store = store
         self._memory = memory
-        self._pool = pool
+        self._searcher = searcher
+        self._now = now
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -156,18 +163,26 @@ class CompositeView:
 
     def _update(self, id: str, changes: dict[str, Any], expect_version: int | None) -> MemoryItem:
         found = self._targets(id)
-        blobs = []
+        blobs, decided = [], []
         for cube, record in found:
             if expect_version is not None and record.version != expect_version:
                 raise VersionConflict(
                     f"item {id!r} of cube {cube.name!r} is at version {record.version}, not {expect_version}; "
                     "read it again and decide anew"
                 )
-            blobs.append(self._memory.new_vectors(record, changes))
+            decided.append(self._with_mentions(record, changes))
+            blobs.append(self._memory.new_vectors(record, decided[-1]))
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
-            for (cube, record), blob in zip(found, blobs, strict=True):
-                cube.update(transaction, record, changes, blob)
+            for (cube, record), own, blob in zip(found, decided, blobs, strict=True):
+                cube.update(transaction, record, own, blob)
         return found[0][0].get(id)
+
+    def _with_mentions(self, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
+        """The changes, with the dates and names of a new text noted."""
+        if "text" not in changes:
+            return changes
+        said = changes.get("occurred_at") or (record.body.occurred_at if record.body else None)
+        return {**changes, "mentions": mentions_of(changes["text"], said or self._now())}
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete items (restorable) from every cube written to; returns how many there were.
@@ -199,6 +214,71 @@ class CompositeView:
                 cube.restore(transaction, id, version)
         return holding[0].get(id)
 
+    # -- finding --------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        where: Where = None,
+        as_of: int | datetime | None = None,
+        min_score: float = 0.0,
+        cursor: str | None = None,
+        without: Collection[str] = (),
+        vector: Floats | None = None,
+        asker: str | None = None,
+    ) -> Hits:
+        """The items of all cubes read from that answer a question, ranked once; the arguments are those of `Session`."""
+        ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker)
+        return self._searcher.search(self._places(as_of), ask)
+
+    def list(
+        self,
+        *,
+        where: Where = None,
+        as_of: int | datetime | None = None,
+        order: Order = "created",
+        newest_first: bool = True,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Items of all cubes read from, by time; the arguments are those of `Session`."""
+        return self._searcher.list(
+            self._places(as_of),
+            where=parse_where(where),
+            order=order,
+            newest_first=newest_first,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    def texts_to_embed(self, drafts: Sequence[Draft]) -> Sequence[str]:
+        """The words of each draft that its vector is made of."""
+        return [indexed_text(draft.text, draft.context) for draft in drafts]
+
+    def text_to_embed(self, query: str, as_of: int | datetime | None = None) -> str:
+        """The words of a question whose vector `search` would look for."""
+        places = self._places(as_of)
+        return self._searcher.text_to_embed(places, query) if places else query
+
+    @property
+    def embedding(self) -> Embedding:
+        """The store's embedder."""
+        return self._memory.embedding
+
+    def _places(self, as_of: int | datetime | None) -> Sequence[Place]:
+        if isinstance(as_of, int) and len(self.read) > 1:
+            raise InvalidInput(
+                f"as_of={as_of} is the number of a change of one cube, and {len(self.read)} are read; give a time"
+            )
+        places = []
+        for cube in self.read:
+            row = cube.readable()
+            if row is not None:
+                places.append(Place(row, cube.moment(as_of)))
+        return places
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
@@ -227,7 +307,7 @@ class CompositeView:
                 continue
         raise ItemNotFound(f"no item with key {key!r} in {self._names(self.read)}")
 
-    def history(self, id: str) -> list[Version]:
+    def history(self, id: str) -> Sequence[Version]:
         """All versions of an item, oldest first, from the first cube that has ever had it.
 
         Raises:
@@ -240,16 +320,23 @@ class CompositeView:
                 continue
         raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
 
-    def stats(self) -> list[dict[str, Any]]:
-        """What each cube read from holds; those not made yet are left out."""
-        return [cube.stats() for cube in self._made(self.read)]
+    def stats(self) -> dict[str, Any]:
+        """What each cube read from holds (those not made yet are left out), and how questions are embedded."""
+        record = self._memory.embedding.record
+        return {
+            "embedder": record.identity or None,
+            "dims": record.dims,
+            "token_dims": record.token_dims,
+            "lexical_only": self._memory.embedding.lacking,
+            "cubes": {cube.name: cube.stats() for cube in self._made(self.read)},
+        }
 
     # -- the cubes ------------------------------------------------------------------------------------------------
 
-    def _made(self, cubes: Sequence[MemCube]) -> list[MemCube]:
+    def _made(self, cubes: Sequence[MemCube]) -> Sequence[MemCube]:
         return [cube for cube in cubes if cube.readable() is not None]
 
-    def _targets(self, id: str) -> list[tuple[MemCube, Record]]:
+    def _targets(self, id: str) -> Sequence[tuple[MemCube, Record]]:
         """The cubes written to that have an item now, with its newest version."""
         self._need_write()
         found = []

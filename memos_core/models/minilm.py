@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 TOKEN_DIMS = 64
 _MOST_TOKENS = 256  # what all-MiniLM-L6-v2 was trained for
 _BATCH_TOKENS = 1024
-_SPECIAL = 2  # [CLS] and [SEP]
+_MULTILINGUAL = 60_000
 _Encoded = tuple[Floats, Floats, tuple[str, ...]]  # vector, token vectors, the word that each token is part of
 
 
@@ -64,6 +64,8 @@ class MiniLM:
         self._tokenizer.enable_truncation(_MOST_TOKENS)
         self._projection = _projection(self._encoder.dims)
         self._identity = f"minilm:{_digest(folder)}:{self._encoder.dims}:{self.token_dims}"
+        # Vocabularies of this size are English: such a model is sure of itself, and wrong, on Chinese.
+        self.latin_only = self._tokenizer.get_vocab_size() < _MULTILINGUAL
         self._cached = cached
         self._known: OrderedDict[bytes, _Encoded] = OrderedDict()
         self._lock = threading.Lock()
@@ -98,9 +100,9 @@ class MiniLM:
         vectors = np.array([each[0] for each in encoded], dtype=np.float32).reshape(len(texts), self.dims)
         return vectors, [each[1] for each in encoded]
 
-    def embed_query_tokens(self, text: str) -> tuple[Floats, Floats, list[str]]:
-        """Vector (dims,) of a question, those of its tokens (tokens, token_dims), and the word each token is part of."""
-        vector, tokens, words = self._encode([text])[0]
+    def embed_question(self, text: str, late: str) -> tuple[Floats, Floats, list[str]]:
+        """Vector (dims,) of one text, token vectors (tokens, token_dims) of another, and the word each token is part of."""
+        (vector, _, _), (_, tokens, words) = self._encode([text, late])
         return vector, tokens, list(words)
 
     # -- encoding -------------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
 from memos_core.plaintext.commit import Commit, Outcome
-from memos_core.plaintext.embedding import Embedding, Floats
+from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.indexes import Indexes
 from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.stores.index.cube_index import indexed_text
 from memos_core.types.inputs import Draft
 from memos_core.types.items import IdMaker, MemoryItem, Version
-from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs
+from memos_core.types.work import CubeRow, Head, Put, Record, VectorBlobs
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -48,11 +49,6 @@ class GeneralTextMemory:
 
     # -- adding ---------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def embedded_text(text: str, body: Body | Draft) -> str:
-        """The words of an item whose meaning its vectors hold: its own, and those that say where it stands."""
-        return f"{body.context}\n{text}" if body.context else text
-
     def prepare(self, drafts: Sequence[Draft], vectors: Floats | None = None) -> Prepared:
         """Embed drafts and give them ids. No lock is held meanwhile.
 
@@ -63,13 +59,14 @@ class GeneralTextMemory:
         Raises:
             WrongDimension, EmbedderUnavailable, EmbeddingFailed: as `Embedding` says.
         """
+        self.embedding.confirm()
         self.embedding.claim()
         wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
         if vectors is not None:
             blobs: list[VectorBlobs | None] = self.embedding.given(vectors, len(drafts))
         else:
             blobs = [None] * len(drafts)
-            texts = [self.embedded_text(drafts[place].text, drafts[place]) for place in wanted]
+            texts = [indexed_text(drafts[place].text, drafts[place].context) for place in wanted]
             for place, blob in zip(wanted, self.embedding.encode(texts), strict=True):
                 blobs[place] = blob
         made = iter(self._ids.make(len(drafts)))
@@ -83,6 +80,7 @@ class GeneralTextMemory:
         Raises:
             AlreadyExists: an id or key that the caller gave is in use.
         """
+        self.embedding.check_setting(transaction.setting(SETTING))
         commit = Commit(transaction, cube, lambda seqs: self._store.records(cube, seqs))
         outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids)
         for uri in dict.fromkeys(d.conversation for d in prepared.drafts if d.type == "document"):
@@ -116,8 +114,8 @@ class GeneralTextMemory:
         if record.body is None or record.text is None:
             return None
         body = msgspec.structs.replace(record.body, **{k: v for k, v in changes.items() if k != "text"})
-        text = self.embedded_text(changes.get("text", record.text), body)
-        same = text == self.embedded_text(record.text, record.body) and (
+        text = indexed_text(changes.get("text", record.text), body.context)
+        same = text == indexed_text(record.text, record.body.context) and (
             record.vectors_of or not self.embedding.record.dims
         )
         return None if same or not body.indexed else self.embedding.encode([text])[0]
@@ -136,6 +134,7 @@ class GeneralTextMemory:
             VersionConflict: the item has moved on.
             AlreadyExists: the new key is in use.
         """
+        self.embedding.check_setting(transaction.setting(SETTING))
         body = record.body
         if body is None:
             raise ItemNotFound(f"item {record.id!r} of cube {cube.name!r} is deleted; restore it first")

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into vectors of one length. Safe to call from several threads."""
+    """Turns texts into vectors of one length. Safe to call from several threads.
+
+    An embedder whose vectors mean nothing for texts in other scripts than Latin says so with an attribute `latin_only`
+    that is true; questions in other scripts are then searched for by words alone.
+    """
 
     @property
     def identity(self) -> str:
@@ -43,5 +47,10 @@ class TokenEmbedder(Embedder, Protocol):
     def embed_tokens(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Vectors (texts, dims), and for each text those of its tokens (tokens, token_dims), of unit length."""
 
-    def embed_query_tokens(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-        """Vector (dims,) of a question, those of its tokens (tokens, token_dims), and the word each token is part of."""
+    def embed_question(self, text: str, late: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
+        """Vector (dims,) of one text, token vectors (tokens, token_dims) of another, and the word each token is part of.
+
+        Args:
+            text: the question as its meaning is looked for.
+            late: the question as its words are looked for (most often the same, or with names and without dates).
+        """

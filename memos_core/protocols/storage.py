@@ -26,6 +26,9 @@ class Transaction(Protocol):
     def cube(self, name: str) -> CubeRow | None:
         """The cube, locked until the end; None where there is none. Lock several in order of name."""
 
+    def setting(self, key: str) -> str | None:
+        """A setting of the store, or None."""
+
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube; that its name is free must have been asked in this transaction."""
 

@@ -9,6 +9,9 @@ import msgspec
 
 from memos_core.types.items import Kind, Link, Mentions, Metadata, SourceRef
 
+# Reading puts what a picture shows in the place of the picture, as "[image: two dogs on a beach]".
+IMAGE_MARK = "[image: "
+
 DocumentFormat = Literal["text", "markdown", "html"]
 
 

@@ -89,11 +89,13 @@ class Mentions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         dates: resolved dates, in order of appearance.
         entities: names as written (people, places, products, identifiers), each once, in order.
+        says_time: whether a time is said at all ("in the morning", "for weeks"), also where it makes no date.
         language: ISO 639-1 code, or None when the text does not tell.
     """
 
     dates: tuple[DateMention, ...] = ()
     entities: tuple[str, ...] = ()
+    says_time: bool = False
     language: str | None = None
 
 

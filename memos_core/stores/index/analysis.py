@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+import numpy as np
 import Stemmer
+from numpy.typing import NDArray
 
 from memos_core.stores.index.stopwords import FUNCTION_CHARACTERS, LANGUAGE_WEIGHTS, STOPWORDS
 
@@ -176,6 +178,26 @@ class Analyzer:
         if found is None:
             found = self._stems[language] = _Stems(language)
         return found
+
+
+def name_words(name: str) -> frozenset[str]:
+    """The folded words of a person's name by which it is recognised; function words ("de", "van") are not among them."""
+    found = frozenset(match.group() for match in _PIECES.finditer(fold(name)))
+    return frozenset(word for word in found if word not in LANGUAGE_WEIGHTS) or found
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word is of a script that writes no spaces between words."""
+    return _HAS_UNSPACED.match(word) is not None
+
+
+# Rows that are added in thought, none of which holds the term: in a cube of one item a word still says something.
+PRIOR_ROWS: Final = 100
+
+
+def idf(held: NDArray[np.integer] | NDArray[np.floating], rows: int) -> NDArray[np.float64]:
+    """Inverse document frequency of terms that so many rows hold, out of all; positive also for those that none holds."""
+    return np.asarray(np.log1p((rows + PRIOR_ROWS - held + 0.5) / (held + 0.5)))
 
 
 def guess_language(words: Iterable[str]) -> str | None:

@@ -138,7 +138,9 @@ class CubeFiles:
             rows = np.concatenate([part.start + kept for part, kept in zip(merged, keep, strict=True)])
             if not len(rows):
                 continue
-            arrays = light(table, rows) | merge(merged, keep)
+            by_time = np.argsort(table["seq"][rows], kind="stable")  # rows of a part ascend by change
+            rows = rows[by_time]
+            arrays = light(table, rows) | merge(merged, keep, by_time)
             arrays["ended_seq"], arrays["ended_at"] = table["seq"][stale], until[stale]
             entries.append(write_segment(self.folder, f"{uuid.uuid4().hex}.segment", arrays, history=history))
             order.append(rows)

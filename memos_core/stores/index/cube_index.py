@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 from memos_core.errors import WrongDimension
 from memos_core.filters import Filter
 from memos_core.protocols.storage import RecordStore
-from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer
+from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
 from memos_core.stores.index.cube_files import CubeFiles
 from memos_core.stores.index.fields import FieldColumns
 from memos_core.stores.index.moments import FINDABLE, Moment, moment
 from memos_core.stores.index.parts import Part, Tail
-from memos_core.stores.index.postings import Counts
+from memos_core.stores.index.people import People
+from memos_core.stores.index.postings import Counts, term_hash
 from memos_core.stores.index.rows import ALIVE, NONE, STATES, RowTable, Threads
+from memos_core.stores.index.salience import has_number, salience
 from memos_core.stores.index.segment import FORMAT
 from memos_core.stores.index.tokens import best_matches
 from memos_core.stores.index.vectors import QueryVector, best
+from memos_core.types.inputs import IMAGE_MARK
 from memos_core.types.items import LifecycleState
 from memos_core.types.work import Body, CubeRow, Record, VectorBlobs, micros
 
@@ -122,6 +125,9 @@ class CubeIndex:
             self.parts.extend(self._files.load(self.table))
             self._seq = self._files.manifest.seq
             self.threads.forget()
+        self.people = People()
+        self._name_stems: tuple[tuple[int, int], frozenset[str]] = ((0, 0), frozenset())
+        self.people.extend(self.table.speakers.names)
         self.languages = set(self._files.manifest.languages) if self._files else set()
         self._tail = Tail(len(self.table), self.dims, self.token_dims)
         self.parts.append(self._tail)
@@ -160,7 +166,7 @@ class CubeIndex:
             body = record.body
             if body is None or record.text is None:
                 continue
-            analyzed = self.analyzer.analyze(indexed_text(record.text, body) if body.indexed else "")
+            analyzed = self.analyzer.analyze(indexed_text(record.text, body.context) if body.indexed else "")
             if analyzed.language is not None:
                 self.languages.add(analyzed.language)
             if record.prev:
@@ -198,13 +204,20 @@ class CubeIndex:
             "indexed": int(body.indexed),
             "conversation": self.table.conversations.number(body.conversation),
             "position": source.position if source and source.position is not None else record.seq,
-            "speaker": self.table.speakers.number(source.speaker if source else None),
+            "speaker": self._speaker(source.speaker if source else None),
             "occurred": ABSENT_TIME if body.occurred_at is None else micros(body.occurred_at),
             "created": record.created,
             "updated": record.at,
             "vectors_of": record.vectors_of,
             "length": length,
+            "salience": salience(record.text or "", self.people.words),
+            "timed": int(body.mentions.says_time or has_number(record.text or "")),
         }
+
+    def _speaker(self, name: str | None) -> int:
+        number = self.table.speakers.number(name)
+        self.people.extend(self.table.speakers.names[len(self.people) :])
+        return number
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -225,18 +238,104 @@ class CubeIndex:
         return rows if where is None else rows[filter_mask(where, rows, self.fields)]
 
     def holding(self, term: str, at: Moment) -> tuple[Rows, Counts]:
-        """The rows of a moment that hold a term, ascending, and how often."""
-        rows, counts = [], []
+        """The rows of a moment that hold a term, and how often."""
+        wanted = term_hash(term)
+        return self._held([(part, part.postings.lookup(wanted)) for part in self.parts], at)
+
+    def holding_name(self, name: int, at: Moment) -> tuple[Rows, Counts]:
+        """As `holding`, for a term by its name (`terms`)."""
+        found = []
         for part in self.parts:
-            found = part.postings.lookup(term)
-            if found is not None:
-                own = found[0].astype(np.int64) + part.start
+            full = part.postings.full(name)
+            found.append((part, None if full is None else part.postings.lookup(full)))
+        return self._held(found, at)
+
+    @staticmethod
+    def _held(found: list[tuple[Part, tuple[NDArray[np.int32], Counts] | None]], at: Moment) -> tuple[Rows, Counts]:
+        rows, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint8)]
+        for part, postings in found:
+            if postings is not None:
+                own = postings[0].astype(np.int64) + part.start
                 there = at.mask[own]
                 rows.append(own[there])
-                counts.append(found[1][there])
-        if not rows:
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint8)
+                counts.append(postings[1][there])
         return np.concatenate(rows), np.concatenate(counts)
+
+    def terms(self, row: int) -> NDArray[np.uint32]:
+        """Names of the distinct terms of a row."""
+        for part, low, _ in self._by_part(np.array([row], dtype=np.int64)):
+            places, _ = part.terms.places(np.array([row - part.start + low], dtype=np.int64))
+            names: NDArray[np.uint32] = part.terms.entries["names"][places]
+            return names
+        return np.zeros(0, dtype=np.uint32)
+
+    def heavy(self, row: int) -> tuple[bytes, ...]:
+        """Everything of a row beside its columns, to compare: vectors, token vectors, terms with their counts."""
+        (part,) = (part for part in self.parts if part.start <= row < part.start + len(part))
+        own = np.array([row - part.start], dtype=np.int64)
+        names = np.sort(self.terms(row))
+        counts = []
+        for name in names.tolist():
+            full = part.postings.full(name)
+            held = None if full is None else part.postings.lookup(full)
+            counts.append(0 if held is None else int(held[1][held[0] == own[0]].sum()))
+        codes = part.tokens.entries["codes"][part.tokens.places(own)[0]]
+        vector = part.codes[own].tobytes() + part.scales[own].tobytes() + part.errors[own].tobytes()
+        return vector, codes.tobytes(), names.tobytes(), np.array(counts).tobytes()
+
+    def name_stems(self) -> frozenset[str]:
+        """The terms under which words of speakers' names are stored."""
+        key = (len(self.people), len(self.languages))
+        if key != self._name_stems[0]:
+            found = [self.analyzer.query(word, self.languages) for word in self.people.words]
+            self._name_stems = (key, frozenset(each for terms in found for term in terms for each in term.terms))
+        return self._name_stems[1]
+
+    def rarity(self, rows: Rows, at: Moment) -> Floats:
+        """How rare the words of each of these rows (ascending) are in this cube, 0 … 1; 0 for rows without words.
+
+        The mean inverse document frequency of a row's distinct terms, over that of a word nobody has said. It counts every
+        version made up to the moment, so that it is the same whenever it is asked.
+        """
+        if at.rarity is None:
+            at.rarity = np.full(len(self.table), np.nan, dtype=np.float32)
+        known = at.rarity
+        fresh = rows[np.isnan(known[rows])]
+        if len(fresh):
+            known[fresh] = self._rarity(fresh, at)
+        return known[rows]
+
+    def rareness(self, names: NDArray[np.uint32], at: Moment) -> NDArray[np.float64]:
+        """How rare each of these terms (by name, ascending) is among all versions made up to the moment, 0 … 1."""
+        born = 0
+        held = np.zeros(len(names), dtype=np.int64)
+        for part in self.parts:
+            until = len(part)
+            if at.as_of is not None:
+                seqs = self.table["seq"][part.start : part.start + len(part)]
+                until = int(np.searchsorted(seqs, at.as_of, side="right"))
+            born += int(self.table["indexed"][part.start : part.start + until].sum())
+            held += part.postings.held(names, until)
+        return np.asarray(idf(held, born) / idf(np.zeros(1), born))
+
+    def _rarity(self, rows: Rows, at: Moment) -> Floats:
+        names, begins = [], []
+        start = 0
+        for part, low, high in self._by_part(rows):
+            places, own = part.terms.places(rows[low:high] - part.start)
+            names.append(part.terms.entries["names"][places])
+            begins.append(own + start)
+            start += len(places)
+        each, codes = np.unique(np.concatenate(names), return_inverse=True)
+        if not len(each):
+            return np.zeros(len(rows), dtype=np.float32)
+        weights = self.rareness(each, at)[codes]
+        edges = np.append(np.concatenate(begins), start)
+        counts = np.diff(edges)
+        filled = np.flatnonzero(counts)
+        means = np.zeros(len(rows), dtype=np.float32)
+        means[filled] = np.add.reduceat(weights, edges[:-1][filled]) / counts[filled]
+        return means
 
     def cosines(self, query: QueryVector, rows: Rows) -> Floats:
         """Cosine of each of these rows (ascending) with the query, from the int8 vectors."""
@@ -335,9 +434,12 @@ _ROW_COLUMNS = (
     "updated",
     "vectors_of",
     "length",
+    "salience",
+    "timed",
 )
 
 
-def indexed_text(text: str, body: Body) -> str:
-    """The words under which an item is found: its own, and those that say where it stands."""
-    return f"{body.context}\n{text}" if body.context else text
+def indexed_text(text: str, context: str) -> str:
+    """The words under which an item is found, and whose meaning its vectors hold: its own, and where it stands."""
+    said = text.replace(IMAGE_MARK, "[") if IMAGE_MARK in text else text  # a mark of reading, not a word of anybody
+    return f"{context}\n{said}" if context else said

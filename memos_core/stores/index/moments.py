@@ -16,21 +16,25 @@ Rows = NDArray[np.int64]
 FINDABLE: Final = frozenset({LifecycleState.ACTIVATED, LifecycleState.FROZEN})
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct):
     """The rows that can be found at one moment.
 
     Attributes:
+        as_of: number of the change; None for now.
         rows: their numbers, ascending.
         mask: for every row of the index whether it is among them.
         before, after: for every row the one next to it in its conversation or document; -1 for none.
         average_length: mean number of meaningful terms of these rows; 1.0 where there are none.
+        rarity: how rare the words of each row are, as far as somebody has asked (nan: not yet).
     """
 
+    as_of: int | None
     rows: Rows
     mask: NDArray[np.bool_]
     before: NDArray[np.int32]
     after: NDArray[np.int32]
     average_length: float
+    rarity: NDArray[np.float32] | None = None
 
 
 def moment(
@@ -58,4 +62,4 @@ def moment(
         before, after, _ = order(table, rows)
     lengths = table["length"][rows]
     average = float(lengths.mean()) if len(rows) and lengths.any() else 1.0
-    return Moment(rows, mask, before, after, average)
+    return Moment(as_of, rows, mask, before, after, average)

@@ -42,6 +42,7 @@ class Tail:
         self._scales = Growing(np.float32)
         self._errors = Growing(np.float32)
         self._token_dims = token_dims
+        self._terms = GrowingRagged({"names": Growing(np.uint32)})
         self._tokens = GrowingRagged({"codes": Growing(np.uint8, (token_dims // 2,))})
 
     def __len__(self) -> int:
@@ -68,9 +69,14 @@ class Tail:
         return self._tokens.view
 
     @property
+    def terms(self) -> Ragged:
+        """Names of the distinct terms of each row."""
+        return self._terms.view
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory, roughly."""
-        return self._codes.nbytes + self._tokens.nbytes + self.postings.nbytes + 8 * len(self)
+        return self._codes.nbytes + self._tokens.nbytes + self._terms.nbytes + self.postings.nbytes + 8 * len(self)
 
     def add(
         self, terms: Sequence[Iterable[str]], dense: Sequence[bytes | None], tokens: Sequence[bytes | None]
@@ -86,7 +92,7 @@ class Tail:
         self._scales.extend(np.where([blob is None for blob in dense], np.float32(0), scales))
         self._errors.extend(errors)
         for place, (words, blob) in enumerate(zip(terms, tokens, strict=True)):
-            self.postings.add(first + place, words)
+            self._terms.add({"names": self.postings.add(first + place, words)})
             self._tokens.add({"codes": decode_codes(blob or b"", self._token_dims)})
 
 
@@ -108,6 +114,7 @@ class MappedPart:
         self.scales: Floats = arrays["scales"]
         self.errors: Floats = arrays["errors"]
         self.tokens = Ragged(arrays["token_starts"], {"codes": arrays["token_codes"]})
+        self.terms = Ragged(arrays["name_starts"], {"names": arrays["names"]})
         self.postings = MappedPostings(
             arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]
         )
@@ -121,35 +128,41 @@ class MappedPart:
 Part = Tail | MappedPart
 
 
-def merge(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Arrays:
+def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
     """Heavy arrays of one segment out of several parts.
 
     Args:
-        parts: in the order their rows shall have.
-        keep: for each part the rows (numbered within it, ascending) that are taken over.
+        parts: whose rows are taken.
+        keep: for each part the rows (numbered within it, ascending) that are taken.
+        order: the order they get: places among all that are taken, part after part.
     """
+    place_of = np.empty(len(order), dtype=np.int32)
+    place_of[order] = np.arange(len(order), dtype=np.int32)
     hashes, rows, counts = [], [], []
     start = 0
     for part, kept in zip(parts, keep, strict=True):
         moved = np.full(len(part), -1, dtype=np.int32)
-        moved[kept] = np.arange(start, start + len(kept), dtype=np.int32)
-        entry = part.postings.entries()
-        there = moved[entry[1]] >= 0
-        hashes.append(entry[0][there])
-        rows.append(moved[entry[1][there]])
-        counts.append(entry[2][there])
+        moved[kept] = place_of[start : start + len(kept)]
+        own = part.postings.entries()
+        there = moved[own[1]] >= 0
+        hashes.append(own[0][there])
+        rows.append(moved[own[1][there]])
+        counts.append(own[2][there])
         start += len(kept)
-    tokens = join([part.tokens.take(kept) for part, kept in zip(parts, keep, strict=True)])
 
     def taken(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name)[kept] for part, kept in zip(parts, keep, strict=True)])
+        return np.concatenate([getattr(part, name)[kept] for part, kept in zip(parts, keep, strict=True)])[order]
 
+    tokens = join([part.tokens.take(kept) for part, kept in zip(parts, keep, strict=True)]).take(order)
+    terms = join([part.terms.take(kept) for part, kept in zip(parts, keep, strict=True)]).take(order)
     return {
         "codes": taken("codes"),
         "scales": taken("scales"),
         "errors": taken("errors"),
         "token_starts": tokens.starts,
         "token_codes": tokens.entries["codes"],
+        "name_starts": terms.starts,
+        "names": terms.entries["names"],
         **postings.pack(np.concatenate(hashes), np.concatenate(rows), np.concatenate(counts)),
     }
 

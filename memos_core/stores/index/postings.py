@@ -1,9 +1,13 @@
-"""Which rows hold a term, and how often: in memory for the newest rows, mapped from a file for the others."""
+"""Which rows hold a term, and how often: in memory for the newest rows, mapped from a file for the others.
+
+In files a term is 64 bits of its hash; the upper half alone names it where the terms of a row are listed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
@@ -12,6 +16,8 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int32]
 Counts = NDArray[np.uint8]
+Hashes = NDArray[np.uint64]
+Names = NDArray[np.uint32]
 _MOST = 255  # occurrences of one term in one text that are told apart
 
 
@@ -20,70 +26,113 @@ def term_hash(term: str) -> int:
     return int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest(), "little")
 
 
+def term_name(term: str) -> int:
+    """The 32 bits that name a term where the terms of a row are listed."""
+    return term_hash(term) >> 32
+
+
 class TailPostings:
     """Postings that grow. Rows are numbered from 0 within their part and are added in order."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, array[int]] = {}
-        self._counts: dict[str, bytearray] = {}
+        self._rows: dict[int, array[int]] = {}
+        self._counts: dict[int, bytearray] = {}
+        self._hashes: dict[str, int] = {}
+        self._by_name: dict[int, int] = {}
+        self.nbytes = 0  # of memory, roughly
 
-    def add(self, row: int, terms: Iterable[str]) -> None:
-        """Add the terms of a row, repeated as often as they occur."""
-        rows, counts = self._rows, self._counts
+    def add(self, row: int, terms: Iterable[str]) -> Names:
+        """Add the terms of a row, repeated as often as they occur; returns the names of the distinct ones."""
+        rows, counts, hashes = self._rows, self._counts, self._hashes
+        names = []
         for term, count in Counter(terms).items():
-            known = rows.get(term)
-            if known is None:
-                rows[term] = array("i", (row,))
-                counts[term] = bytearray((min(count, _MOST),))
+            own = hashes.get(term)
+            if own is None:
+                own = hashes[term] = term_hash(term)
+                self._by_name[own >> 32] = own
+                rows[own] = array("i", (row,))
+                counts[own] = bytearray((min(count, _MOST),))
+                self.nbytes += 500
             else:
-                known.append(row)
-                counts[term].append(min(count, _MOST))
+                rows[own].append(row)
+                counts[own].append(min(count, _MOST))
+            names.append(own >> 32)
+        self.nbytes += 5 * len(names)
+        return np.array(names, dtype=np.uint32)
 
-    def lookup(self, term: str) -> tuple[Rows, Counts] | None:
-        """Rows that hold the term, ascending, and how often; None where no row does."""
-        rows = self._rows.get(term)
+    def lookup(self, wanted: int) -> tuple[Rows, Counts] | None:
+        """Rows that hold the term of a hash, ascending, and how often; None where no row does."""
+        rows = self._rows.get(wanted)
         if rows is None:
             return None
-        return np.array(rows, dtype=np.int32), np.frombuffer(bytes(self._counts[term]), dtype=np.uint8)
+        return np.array(rows, dtype=np.int32), np.frombuffer(bytes(self._counts[wanted]), dtype=np.uint8)
 
-    def entries(self) -> tuple[NDArray[np.uint64], Rows, Counts]:
+    def full(self, name: int) -> int | None:
+        """The hash of the term with this name, where there is one."""
+        return self._by_name.get(name)
+
+    def held(self, names: Names, until: int) -> NDArray[np.int64]:
+        """How many of the first `until` rows hold each of these terms."""
+        counts = np.zeros(len(names), dtype=np.int64)
+        for place, name in enumerate(names.tolist()):
+            full = self._by_name.get(name)
+            if full is not None:
+                rows = self._rows[full]
+                counts[place] = len(rows) if rows[-1] < until else bisect_left(rows, until)
+        return counts
+
+    def entries(self) -> tuple[Hashes, Rows, Counts]:
         """Every posting as (term hash, row, count), term by term."""
-        hashes = np.array([term_hash(term) for term in self._rows], dtype=np.uint64)
         rows: array[int] = array("i")
         counts = bytearray()
-        for term, own in self._rows.items():
+        for full, own in self._rows.items():
             rows.extend(own)
-            counts.extend(self._counts[term])
-        repeated = np.repeat(hashes, [len(own) for own in self._rows.values()])
-        return repeated, np.array(rows, dtype=np.int32), np.frombuffer(bytes(counts), dtype=np.uint8)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory, roughly."""
-        return sum(5 * len(rows) + 200 for rows in self._rows.values())
+            counts.extend(self._counts[full])
+        lengths = [len(own) for own in self._rows.values()]
+        hashes = np.repeat(np.array(list(self._rows), dtype=np.uint64), lengths)
+        return hashes, np.array(rows, dtype=np.int32), np.frombuffer(bytes(counts), dtype=np.uint8)
 
 
 class MappedPostings:
     """Postings that stay as they are: sorted term hashes, and the rows of each term side by side."""
 
-    def __init__(self, hashes: NDArray[np.uint64], starts: NDArray[np.int64], rows: Rows, counts: Counts) -> None:
+    def __init__(self, hashes: Hashes, starts: NDArray[np.int64], rows: Rows, counts: Counts) -> None:
         self._hashes, self._starts, self._rows, self._counts = hashes, starts, rows, counts
+        self._names = (hashes >> np.uint64(32)).astype(np.uint32)
 
-    def lookup(self, term: str) -> tuple[Rows, Counts] | None:
-        """Rows that hold the term, ascending, and how often; None where no row does."""
-        wanted = np.uint64(term_hash(term))
-        place = int(np.searchsorted(self._hashes, wanted))
-        if place == len(self._hashes) or self._hashes[place] != wanted:
+    def lookup(self, wanted: int) -> tuple[Rows, Counts] | None:
+        """Rows that hold the term of a hash, ascending, and how often; None where no row does."""
+        place = int(np.searchsorted(self._hashes, np.uint64(wanted)))
+        if place == len(self._hashes) or int(self._hashes[place]) != wanted:
             return None
         low, high = self._starts[place], self._starts[place + 1]
         return self._rows[low:high], self._counts[low:high]
 
-    def entries(self) -> tuple[NDArray[np.uint64], Rows, Counts]:
+    def full(self, name: int) -> int | None:
+        """The hash of the term with this name, where there is one."""
+        place = int(np.searchsorted(self._names, np.uint32(name)))
+        return int(self._hashes[place]) if place < len(self._names) and int(self._names[place]) == name else None
+
+    def held(self, names: Names, until: int) -> NDArray[np.int64]:
+        """How many of the first `until` rows hold each of these terms."""
+        counts = np.zeros(len(names), dtype=np.int64)
+        if not len(self._names) or until <= 0:
+            return counts
+        places = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
+        known = np.flatnonzero(self._names[places] == names)
+        low, high = self._starts[places[known]], self._starts[places[known] + 1]
+        counts[known] = high - low
+        if int(self._rows.max(initial=-1)) >= until:
+            own = [int(np.searchsorted(self._rows[a:b], until)) for a, b in zip(low, high, strict=True)]
+            counts[known] = own
+        return counts
+
+    def entries(self) -> tuple[Hashes, Rows, Counts]:
         """Every posting as (term hash, row, count), ordered by hash, then row."""
         return np.repeat(self._hashes, np.diff(self._starts)), self._rows, self._counts
 
 
-def pack(hashes: NDArray[np.uint64], rows: Rows, counts: Counts) -> dict[str, NDArray[np.generic]]:
+def pack(hashes: Hashes, rows: Rows, counts: Counts) -> dict[str, NDArray[np.generic]]:
     """The arrays of `MappedPostings` from postings in any order (several parts made one)."""
     order = np.lexsort((rows, hashes))
     hashes, rows, counts = hashes[order], rows[order], counts[order]

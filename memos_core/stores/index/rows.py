@@ -19,7 +19,7 @@ NONE: Final = -1
 STATES: Final = tuple(LifecycleState)
 
 # seq: the change that made the row; until: the change that ended it (ALIVE: none has); vectors_of: the change that holds
-# its vectors (0: none); length: meaningful terms; the rest as in MemoryItem, names as numbers (NONE: has none), times in
+# its vectors (0: none); length: meaningful terms; timed: whether a date or number is said; the rest as in MemoryItem, names as numbers (NONE: has none), times in
 # microseconds.
 COLUMNS: Final = {
     "seq": np.int64,
@@ -35,6 +35,8 @@ COLUMNS: Final = {
     "updated": np.int64,
     "vectors_of": np.int64,
     "length": np.int32,
+    "salience": np.float32,
+    "timed": np.uint8,
 }
 
 

@@ -13,9 +13,9 @@ _LISTS = {
         been being have has had having do does did doing would should could ought a an the and but if or because as
         until while of at by for with about against between into through during before after above below to from up
         down in out on off over under again further then once here there when where why how all any both each few more
-        most other some such no nor not only own same so than too very can will just s t d ll m o re ve y don didn
-        doesn isn aren wasn weren hasn haven hadn won wouldn shouldn couldn ain shan mustn needn mightn let also
-        im ive id hes shes dont didnt doesnt isnt cant wont thats whats""",
+        most other some such no nor not only own same so than too very can will just now s t d ll m o re ve y don didn
+        doesn isn aren wasn weren hasn haven hadn won wouldn shouldn couldn ain shan mustn needn mightn
+        im ive dont didnt doesnt isnt cant wont thats whats""",
     "de": """
         aber alle allem allen aller alles als also am an ander andere anderem anderen anderer anderes anders auch auf
         aus bei bin bis bist da damit dann das dass dasselbe dazu dein deine deinem deinen deiner deines dem den denn

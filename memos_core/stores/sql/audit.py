@@ -35,9 +35,9 @@ def digest(salt: bytes, header: str, text: str | None, body: str | None) -> byte
     return hashlib.sha256(salt + (sizes + words + rest).encode()).digest()
 
 
-def header_of(id: str, version: int, op: str, state: str, prev: int, vectors_of: int) -> str:
-    """The part of a version's row beside text and body that its digest commits to."""
-    return f"{id}\x00{version}\x00{op}\x00{state}\x00{prev}\x00{vectors_of}"
+def header_of(id: str, version: int, op: str, state: str, prev: int) -> str:
+    """The part of a version's row beside text and body that its digest commits to (vectors are derived)."""
+    return f"{id}\x00{version}\x00{op}\x00{state}\x00{prev}"
 
 
 def merkle_root(digests: Sequence[bytes]) -> bytes:

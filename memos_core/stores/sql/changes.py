@@ -23,7 +23,7 @@ from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_mi
 _encode = msgspec.json.Encoder().encode
 _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
 _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
-_VECTORS = ("place", "crc", "dense", "tokens")
+VECTOR_COLUMNS = ("place", "crc", "dense", "tokens")
 _LINK = ("cube", "item", "relation", "target", "weight")
 _BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
 _CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
@@ -76,6 +76,14 @@ class WriteTransaction:
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
         counter.noted = True
         return CubeRow(number, name, owner, 0, from_micros(self._at))
+
+    def setting(self, key: str) -> str | None:
+        """A setting of the store, or None."""
+        c = schema.store.c
+        row = self._statements.run(
+            self._connection, "setting", lambda: select(c.value).where(c.key == bindparam("key")), {"key": key}
+        ).first()
+        return None if row is None else str(row[0])
 
     # -- looking, under the lock ----------------------------------------------------------------------------------
 
@@ -156,7 +164,7 @@ class WriteTransaction:
                 moved.append((seq, version, int(body is None), key, item))
             vectors_of = seq if one.vectors is not None else one.vectors_of
             encoded = None if body is None else _encode(body).decode()
-            header = audit.header_of(one.id, version, one.op, one.state, prev, vectors_of)
+            header = audit.header_of(one.id, version, one.op, one.state, prev)
             digest = audit.digest(salt, header, one.text, encoded)
             counter.digests.append(digest)
             row = (
@@ -179,7 +187,7 @@ class WriteTransaction:
         self._statements.insert(self._connection, schema.items, _ITEM, items)
         self._move_heads(moved)
         self._statements.insert(self._connection, schema.versions, _VERSION, versions)
-        self._statements.insert(self._connection, schema.vectors, _VECTORS, vectors)
+        self._statements.insert(self._connection, schema.vectors, VECTOR_COLUMNS, vectors)
         self._put_links(cube, puts, first, base)
         return first
 

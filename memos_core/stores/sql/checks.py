@@ -37,7 +37,7 @@ def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
         if row["id"] is None:
             yield f"change {seq} belongs to an item that is not there"
             continue
-        header = audit.header_of(row["id"], row["version"], row["op"], row["state"], row["prev"], row["vectors_of"])
+        header = audit.header_of(row["id"], row["version"], row["op"], row["state"], row["prev"])
         if row["salt"] is None or audit.digest(row["salt"], header, row["text"], row["body"]) != row["digest"]:
             yield f"item {row['id']!r}, version {row['version']} (change {seq}): digest differs, the row was altered"
         newest[row["item"]] = (seq, row["version"], row["op"] == "delete")

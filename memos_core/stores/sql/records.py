@@ -13,8 +13,8 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged
-from memos_core.stores.sql import audit, checks, grants, migrations, schema
-from memos_core.stores.sql.changes import WriteTransaction, decode_body
+from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
+from memos_core.stores.sql.changes import VECTOR_COLUMNS, WriteTransaction, decode_body, vector_row
 from memos_core.stores.sql.engine import Database
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import position, seq_of
@@ -25,6 +25,7 @@ from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, Vecto
 
 _v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
 _SLICE = 2000
+STAGED = "staged_embedder"  # setting: whose vectors are being staged
 
 
 def utc_now() -> datetime:
@@ -318,9 +319,7 @@ class SqlStore:
             at,
             created,
         ) = row[:16]
-        if salt is None or digest != audit.digest(
-            salt, audit.header_of(id_, version, op, state, prev, vectors_of), text, body
-        ):
+        if salt is None or digest != audit.digest(salt, audit.header_of(id_, version, op, state, prev), text, body):
             raise StoreDamaged(
                 f"{self.name}: version {version} of item {id_!r} in cube {cube.name!r} is not what was written "
                 "(its digest differs); run `memos verify`, restore this store from a backup"
@@ -377,6 +376,47 @@ class SqlStore:
                 grants.drop_grant(connection, cube.number, grantee)
             transaction.note(locked)
             transaction.finish()
+
+    # -- vectors of another embedder ------------------------------------------------------------------------------
+
+    def stage(self, identity: str) -> int:
+        """Begin (or go on) to stage vectors of an embedder; returns how many versions there are to embed."""
+        with self._database.writing() as connection:
+            staging.prepare(connection, identity, STAGED)
+            return staging.count(connection)
+
+    def unstaged(self, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
+        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end)."""
+        with self._database.reading() as connection:
+            return staging.missing(connection, after, limit)
+
+    def put_staged(self, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
+        """Stage vectors of the versions at these places."""
+        with self._database.writing() as connection:
+            values = [vector_row(place, blobs) for place, blobs in rows]
+            self._statements.insert(connection, schema.staged_vectors, VECTOR_COLUMNS, values)
+
+    def switch_vectors(self, key: str, value: str, *, keep: bool) -> bool:
+        """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
+
+        Args:
+            key, value: the setting that says whose vectors they are.
+            keep: False removes all vectors instead.
+
+        Returns:
+            Whether it was done; not if versions without staged vectors have come in meanwhile.
+        """
+        with self._database.writing() as connection:
+            if keep and any(True for _ in staging.missing(connection, 0, _SLICE)[0]):
+                return False
+            if keep:
+                staging.switch(connection)
+            else:
+                staging.remove(connection)
+            c = schema.store.c
+            connection.execute(schema.store.delete().where(c.key.in_([key, STAGED])))
+            connection.execute(schema.store.insert().values(key=key, value=value))
+            return True
 
     # -- audit and checks -----------------------------------------------------------------------------------------
 

@@ -1,0 +1,195 @@
+"""AsyncMOS and AsyncSession: the same methods, awaited. Nothing here blocks the event loop.
+
+Work runs on a bounded pool of threads. Where the embedder has asynchronous methods of its own (LangChain's and
+LlamaIndex's have), it is awaited in the caller's loop, in which its connections live, and only the rest goes to a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from memos_core.mos import MOS
+from memos_core.session import Session
+from memos_core.types.access import Actor
+from memos_core.types.items import Hits
+from memos_core.view import Added
+
+WORKERS = 8
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Threads:
+    """Runs calls on a bounded pool of threads."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="memos-async")
+
+    async def run(self, call: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+
+def _session_twin(
+    method: Callable[Concatenate[Session, _P], _T],
+) -> Callable[Concatenate[AsyncSession, _P], Coroutine[Any, Any, _T]]:
+    """The asynchronous twin of a method of Session: the same arguments, the same answer."""
+
+    async def twin(self: AsyncSession, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await self._threads.run(lambda: method(self.sync, *args, **kwargs))
+
+    functools.update_wrapper(twin, method)
+    return twin
+
+
+def _mos_twin(
+    method: Callable[Concatenate[MOS, _P], _T],
+) -> Callable[Concatenate[AsyncMOS, _P], Coroutine[Any, Any, _T]]:
+    """The asynchronous twin of a method of MOS."""
+
+    async def twin(self: AsyncMOS, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await self._threads.run(lambda: method(self.sync, *args, **kwargs))
+
+    functools.update_wrapper(twin, method)
+    return twin
+
+
+class AsyncSession:
+    """A `Session` whose methods are awaited. Made by `AsyncMOS.session`.
+
+    Args:
+        sync: the session that does the work.
+        threads: where it does it.
+    """
+
+    def __init__(self, sync: Session, threads: _Threads) -> None:
+        self.sync = sync
+        self._threads = threads
+
+    read = _session_twin(Session.read)
+    context = _session_twin(Session.context)
+    get = _session_twin(Session.get)
+    list = _session_twin(Session.list)
+    history = _session_twin(Session.history)
+    stats = _session_twin(Session.stats)
+    update = _session_twin(Session.update)
+    delete = _session_twin(Session.delete)
+    restore = _session_twin(Session.restore)
+    rollback = _session_twin(Session.rollback)
+    _add = _session_twin(Session.add)
+    _search = _session_twin(Session.search)
+
+    async def add(self, content: object, **options: Any) -> Added:
+        """As `Session.add`, with the same options."""
+        embed = self._native("aembed")
+        if embed is None or options.get("vectors") is not None:
+            return await self._add(content, **options)
+        options.pop("vectors", None)
+        drafts = await self.read(content, **options)
+        view = self.sync.view
+        vectors = await embed(view.texts_to_embed(drafts))
+        return await self._threads.run(lambda: view.add(drafts, vectors=vectors))
+
+    async def search(self, query: str, **options: Any) -> Hits:
+        """As `Session.search`, with the same options."""
+        embed = self._native("aembed_query")
+        if embed is not None and options.get("vector") is None and query.strip():
+            as_of = options.get("as_of")
+            text = await self._threads.run(lambda: self.sync.view.text_to_embed(query, as_of))
+            options["vector"] = await embed(text)
+        return await self._search(query, **options)
+
+    def _native(self, method: str) -> Callable[[Any], Awaitable[Any]] | None:
+        """The embedder's own asynchronous method, where it has one."""
+        embedder = self.sync.view.embedding.embedder
+        return getattr(embedder, method, None)
+
+    @property
+    def actor(self) -> Actor:
+        """On whose behalf it acts."""
+        return self.sync.actor
+
+    def __repr__(self) -> str:
+        return f"Async{self.sync!r}"
+
+
+class AsyncMOS:
+    """A `MOS` whose methods are awaited: `async with AsyncMOS.open("./memory") as mos: ...`.
+
+    Args:
+        opening: opens the MOS that does the work; called on a thread when the block is entered, or first used.
+        workers: how many calls run at once.
+    """
+
+    def __init__(self, opening: Callable[[], MOS], *, workers: int = WORKERS) -> None:
+        self._opening = opening
+        self._threads = _Threads(workers)
+        self._lock = asyncio.Lock()
+        self._sync: MOS | None = None
+
+    @classmethod
+    def open(cls, location: str | Path = "./memory", *, workers: int = WORKERS, **options: Any) -> AsyncMOS:
+        """The store at a location, opened when the `async with` block is entered; options as for `MOS.open`."""
+        return cls(functools.partial(MOS.open, location, **options), workers=workers)
+
+    @classmethod
+    def of(cls, mos: MOS, *, workers: int = WORKERS) -> AsyncMOS:
+        """An open MOS, awaited. Closing either closes both."""
+        made = cls(lambda: mos, workers=workers)
+        made._sync = mos
+        return made
+
+    @property
+    def sync(self) -> MOS:
+        """The MOS that does the work; there once the block is entered."""
+        if self._sync is None:
+            raise RuntimeError("enter the store first: async with AsyncMOS.open(...) as mos")
+        return self._sync
+
+    async def session(
+        self,
+        actor: str | Actor,
+        *,
+        conversation: str | None = None,
+        read_from: Iterable[str] | None = None,
+        write_to: Iterable[str] | None = None,
+    ) -> AsyncSession:
+        """As `MOS.session`."""
+        made = await self._threads.run(
+            lambda: self.sync.session(actor, conversation=conversation, read_from=read_from, write_to=write_to)
+        )
+        return AsyncSession(made, self._threads)
+
+    create_cube = _mos_twin(MOS.create_cube)
+    cubes = _mos_twin(MOS.cubes)
+    share = _mos_twin(MOS.share)
+    unshare = _mos_twin(MOS.unshare)
+    verify = _mos_twin(MOS.verify)
+    reindex = _mos_twin(MOS.reindex)
+    reembed = _mos_twin(MOS.reembed)
+    stats = _mos_twin(MOS.stats)
+
+    async def close(self) -> None:
+        """Let go of the store. Doing it twice does nothing."""
+        if self._sync is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._sync.close)
+        self._threads.close()
+
+    async def __aenter__(self) -> Self:
+        async with self._lock:
+            if self._sync is None:
+                self._sync = await self._threads.run(self._opening)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,62 @@
+"""memos.toml: the settings of a store in a file.
+
+::
+
+    location = "./memory"        # relative to the file
+    embedder = "minilm"
+    deadline = 30.0              # seconds to wait while other processes write
+    index_budget_mb = 512
+
+Secrets have no place in it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from memos_core.errors import InvalidConfig
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a memos.toml may say; see `MOS.open` for what it means."""
+
+    location: str = "./memory"
+    embedder: str | None = None
+    deadline: float = 30.0
+    index_budget_mb: int = 512
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `MOS.open`."""
+        return {
+            "location": self.location,
+            "embedder": self.embedder,
+            "deadline": self.deadline,
+            "index_budget": self.index_budget_mb << 20,
+        }
+
+
+def read_config(path: Path) -> Config:
+    """The settings in a file; a relative location is taken from the file's folder.
+
+    Raises:
+        InvalidConfig: the file cannot be read, is no TOML, or has a setting that does not exist or fit.
+    """
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidConfig(f"{path} cannot be read: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{path} is no TOML: {error}") from error
+    try:
+        config = msgspec.convert(raw, Config)
+    except msgspec.ValidationError as error:
+        known = ", ".join(Config.__struct_fields__)
+        raise InvalidConfig(f"{path}: {error}; settings are: {known}") from error
+    plain = "://" not in config.location and config.location != ":memory:"
+    if plain and not Path(config.location).is_absolute():
+        return msgspec.structs.replace(config, location=str(path.parent / config.location))
+    return config

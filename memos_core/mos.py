@@ -1,0 +1,412 @@
+"""MOS: the front door. Opens a store, gives out sessions, looks after cubes and followers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from memos_core.cube import MemCube
+from memos_core.errors import (
+    AlreadyExists,
+    EmbedderMismatch,
+    InvalidInput,
+    MissingPackage,
+    ModelError,
+    StoreClosed,
+    UnsupportedStore,
+)
+from memos_core.governance.governance import DEFAULT_POLICIES, Governance
+from memos_core.governance.policies import Policy
+from memos_core.models.loading import load_embedder
+from memos_core.plaintext.embedding import Embedding, recorded
+from memos_core.plaintext.general import GeneralTextMemory
+from memos_core.plaintext.indexes import Indexes
+from memos_core.plaintext.reembed import Progress, reembed
+from memos_core.plaintext.search import Searcher
+from memos_core.plaintext.verify import Finding, verify_cube
+from memos_core.protocols.models import Embedder
+from memos_core.session import Session
+from memos_core.stores.sql.engine import Database
+from memos_core.stores.sql.records import SqlStore, utc_now
+from memos_core.types.access import OPERATOR, Actor, Right
+from memos_core.types.checks import in_utc
+from memos_core.types.names import check_cube_name, check_text
+from memos_core.types.work import CubeRow
+from memos_core.view import CompositeView
+
+IN_MEMORY = ":memory:"
+DATABASE = "memos.db"
+INDEX_FOLDER = "index"
+_SEARCHERS = 4  # threads for searches of several cubes
+
+
+class CubeInfo(msgspec.Struct, frozen=True):
+    """A cube, as the holder of the store sees it.
+
+    Attributes:
+        name: unique in the store.
+        owner: the actor it belongs to.
+        changes: how many changes it has had.
+        created_at: when it was made.
+    """
+
+    name: str
+    owner: str
+    changes: int
+    created_at: datetime
+
+
+class MOS:
+    """An open store. Use `MOS.open`, close it when done (or use it in a `with` block).
+
+    Everything here may be called from several threads. Several processes may have the same store open.
+
+    Args:
+        store: the truth.
+        embedder: None for none.
+        spec: the name it was loaded under; "" for an object.
+        index_folder: where indexes keep their segments; None keeps them in memory.
+        index_budget: bytes of memory for the indexes of all cubes together.
+        policies: who may do what.
+        now: the clock.
+        scratch: a folder to remove when closed.
+
+    Raises:
+        EmbedderMismatch: the store's vectors come from another embedder.
+    """
+
+    def __init__(
+        self,
+        store: SqlStore,
+        *,
+        embedder: Embedder | None = None,
+        spec: str = "",
+        index_folder: Path | None = None,
+        index_budget: int = 1 << 29,
+        policies: Sequence[Policy] = DEFAULT_POLICIES,
+        now: Callable[[], datetime] = utc_now,
+        scratch: Path | None = None,
+    ) -> None:
+        self._store = store
+        self._now = now
+        self._scratch = scratch
+        self._governance = Governance(store, policies=policies)
+        self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
+        self._closing = threading.Lock()
+        self._closed = False
+        self._embedding = Embedding(store, embedder, spec=spec)
+        self._indexes = Indexes(store, self._embedding, folder=index_folder, budget=index_budget)
+        self._memory = GeneralTextMemory(store, self._embedding, self._indexes)
+        self._searcher = Searcher(store, self._embedding, self._indexes, pool=self._pool, now=now)
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Path = "./memory",
+        *,
+        embedder: object = None,
+        deadline: float = 30.0,
+        index_budget: int = 1 << 29,
+        policies: Sequence[Policy] = DEFAULT_POLICIES,
+        now: Callable[[], datetime] = utc_now,
+    ) -> MOS:
+        """Open the store at a location, or make it.
+
+        Args:
+            location: a folder (it holds `memos.db` and derived files); ":memory:" for a store that is gone when closed.
+            embedder: "minilm" (also "minilm:FOLDER" or "minilm:ORGANISATION/MODEL"), "hashing", "given:DIMS", or an object with
+                the methods of LangChain's Embeddings, LlamaIndex's BaseEmbedding or memos' own Embedder. None takes the one
+                that the store remembers by name; a new store then has none, and search is lexical.
+            deadline: seconds to wait at most while other processes write.
+            index_budget: bytes of memory for the indexes of all cubes together.
+            policies: who may do what.
+            now: the clock (aware times).
+
+        Raises:
+            UnsupportedStore: a URL of a database that is not supported.
+            EmbedderMismatch: the store was filled with another embedder.
+            ModelNotFound, MissingPackage: the embedder cannot be loaded.
+            StoreReadOnly, ForeignStore, NewerSchema, StoreDamaged: the folder or its database cannot be used.
+        """
+        made, spec = (None, "") if embedder is None else load_embedder(embedder)
+        scratch = Path(tempfile.mkdtemp(prefix="memos-")) if str(location) == IN_MEMORY else None
+        folder = scratch or folder_of(location)
+        store = SqlStore(Database(folder / DATABASE, deadline=deadline), now=now)
+        try:
+            if embedder is None:
+                made, spec = _remembered(store)
+            return cls(
+                store,
+                embedder=made,
+                spec=spec,
+                index_folder=folder / INDEX_FOLDER,
+                index_budget=index_budget,
+                policies=policies,
+                now=now,
+                scratch=scratch,
+            )
+        except BaseException:
+            store.close()
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
+            raise
+
+    @classmethod
+    def from_config(cls, path: str | Path) -> MOS:
+        """Open the store that a TOML file describes (see `memos_core.config`).
+
+        Raises:
+            InvalidConfig: the file cannot be read, or has a setting that does not exist.
+        """
+        from memos_core.config import read_config
+
+        return cls.open(**read_config(Path(path)).arguments())
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        actor: str | Actor,
+        *,
+        conversation: str | None = None,
+        read_from: Iterable[str] | None = None,
+        write_to: Iterable[str] | None = None,
+    ) -> Session:
+        """What an actor may do with memory.
+
+        Args:
+            actor: on whose behalf: an id ("alice"), or an Actor with roles.
+            conversation: the thread that is going on; what is added belongs to it.
+            read_from: cubes to search; None takes the actor's own and those written to.
+            write_to: cubes to write to, all of them in one transaction; None takes the actor's own.
+
+        Raises:
+            InvalidName: a name that could be mistaken for another.
+            CubeNotFound: a cube that there is not, or that the actor may not read.
+            AccessDenied: a cube that the actor may read, but not write to.
+        """
+        self._check_open()
+        who = Actor.of(actor)
+        if conversation is not None and not check_text(conversation, "conversation").strip():
+            raise InvalidInput("conversation is empty; leave it out where there is none")
+        writes = [who.id] if write_to is None else _names(write_to, "write_to")
+        reads = list(dict.fromkeys([who.id, *writes])) if read_from is None else _names(read_from, "read_from")
+        write = [self._cube(name, who) for name in writes]
+        read = [self._cube(name, who) for name in reads]
+        for cube in read:
+            cube.readable()
+        for cube in write:
+            cube.writable()
+        view = CompositeView(
+            read=read, write=write, store=self._store, memory=self._memory, searcher=self._searcher, now=self._clock
+        )
+        return Session(actor=who, conversation=conversation, view=view, now=self._clock)
+
+    def _cube(self, name: str, actor: Actor) -> MemCube:
+        return MemCube(name, actor, store=self._store, governance=self._governance, memory=self._memory)
+
+    def _clock(self) -> datetime:
+        return in_utc(self._now())
+
+    # -- cubes ----------------------------------------------------------------------------------------------------
+
+    def create_cube(self, name: str, *, owner: str | Actor) -> None:
+        """A new cube, closed to everybody but its owner until it is shared.
+
+        An actor's own cubes (named like the actor, or below it: "alice/home") need not be made: the first write does.
+
+        Raises:
+            AlreadyExists: the name is taken.
+            InvalidName: it could be mistaken for another one.
+        """
+        self._check_open()
+        check_cube_name(name)
+        who = Actor.of(owner)
+        with self._store.begin(actor=OPERATOR.id, action="create") as transaction:
+            if transaction.cube(name) is not None:
+                raise AlreadyExists(f"there is a cube {name!r} already")
+            transaction.create_cube(name, who.id)
+
+    def cubes(self) -> list[CubeInfo]:
+        """All cubes of the store, by name."""
+        self._check_open()
+        return [CubeInfo(row.name, row.owner, row.seq, row.created_at) for row in self._store.cubes()]
+
+    def cube(self, name: str, *, actor: str | Actor | None = None) -> MemCube:
+        """One cube: its statistics, history, grants.
+
+        Args:
+            actor: on whose behalf; None for the holder of the store, who may do everything.
+
+        Raises:
+            CubeNotFound: there is none, or the actor may not read it.
+        """
+        self._check_open()
+        cube = self._cube(name, OPERATOR if actor is None else Actor.of(actor))
+        cube.require(Right.READ)
+        return cube
+
+    def share(self, name: str, *, with_: str, rights: str | Right | Sequence[str | Right] = Right.READ) -> None:
+        """Give rights on a cube to an actor, a role ("role:team") or everybody ("*"); those it had are replaced.
+
+        Args:
+            rights: "read", "write", "share", "admin", or several ("read,share").
+
+        Raises:
+            CubeNotFound: there is no such cube.
+            InvalidInput: a word that is no right.
+        """
+        self.cube(name).share(with_, rights)
+
+    def unshare(self, name: str, *, with_: str) -> None:
+        """Take all rights of an actor, a role or everybody on a cube away; its owner keeps theirs."""
+        self.cube(name).unshare(with_)
+
+    # -- looking after what is derived ----------------------------------------------------------------------------
+
+    def verify(self, name: str | None = None, *, repair: bool = False) -> list[Finding]:
+        """Compare the truth with itself and with what is derived from it.
+
+        Args:
+            name: of a cube; None for all.
+            repair: build what is derived anew where it differs. The truth itself is never changed.
+
+        Returns:
+            Every difference; none when all is well.
+        """
+        return [
+            finding
+            for row in self._rows(name)
+            for finding in verify_cube(self._store, self._embedding, self._indexes, row, repair=repair)
+        ]
+
+    def reindex(self, name: str | None = None) -> dict[str, int]:
+        """Throw the index of a cube (None: of all) away and build it from the truth; rows by cube."""
+        counts = {}
+        for row in self._rows(name):
+            index = self._indexes.get(row)
+            index.drop()
+            index.catch_up()
+            index.flush()
+            counts[row.name] = len(index.table)
+        return counts
+
+    def reembed(self, embedder: object, *, progress: Progress | None = None) -> int:
+        """Replace all vectors by those of another embedder; goes on where it was interrupted.
+
+        Search goes on with the old vectors until all new ones are there. Other processes that have the store open must
+        open it anew afterwards.
+
+        Args:
+            embedder: as for `open`; None removes all vectors.
+            progress: called with (versions done, versions in all).
+
+        Returns:
+            How many versions were embedded by this call.
+        """
+        self._check_open()
+        made, spec = (None, "") if embedder is None else load_embedder(embedder)
+        done = reembed(self._store, made, spec, progress)
+        self._embedding.rebind(made, spec)
+        self._indexes.close()
+        return done
+
+    def stats(self) -> dict[str, Any]:
+        """The store as a whole: where it is, its embedder, its cubes, memory of the loaded indexes."""
+        self._check_open()
+        record = self._embedding.record
+        return {
+            "location": self._store.name,
+            "store_id": self._store.id,
+            "embedder": record.identity or None,
+            "dims": record.dims,
+            "token_dims": record.token_dims,
+            "lexical_only": self._embedding.lacking,
+            "cubes": len(self._store.cubes()),
+            "index_bytes": self._indexes.nbytes,
+        }
+
+    def _rows(self, name: str | None) -> list[CubeRow]:
+        self._check_open()
+        return self._store.cubes() if name is None else [self.cube(name).require(Right.READ)]
+
+    # -- closing --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the store. Doing it twice does nothing."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._pool.shutdown(wait=True)
+        self._indexes.close()
+        self._store.close()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"{self._store.name} is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MOS({self._store.name!r}, embedder={self._embedding.record.identity or None!r})"
+
+
+def folder_of(location: str | Path) -> Path:
+    """The folder that a location names.
+
+    Raises:
+        UnsupportedStore: it is a URL of a database that is not supported.
+    """
+    text = str(location)
+    if not text.strip():
+        raise UnsupportedStore("the location is empty; give a folder")
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        if scheme == "sqlite" and rest.startswith("/"):
+            return Path(rest[1:])
+        raise UnsupportedStore(f"{scheme!r} stores are not supported; give a folder (or sqlite:///FOLDER)")
+    path = Path(location).expanduser()
+    if path.is_file():
+        raise UnsupportedStore(f"{path} is a file; give the folder that holds (or shall hold) {DATABASE}")
+    return path
+
+
+def _names(names: Iterable[str], what: str) -> list[str]:
+    if isinstance(names, str):
+        raise InvalidInput(f"{what} is a list of cube names; for one, give [{names!r}]")
+    return list(dict.fromkeys(names))
+
+
+def _remembered(store: SqlStore) -> tuple[Embedder | None, str]:
+    """The embedder that the store remembers by name; None where it has none, or it cannot be loaded here."""
+    record = recorded(store)
+    if record is None or not record.spec:
+        return None, ""
+    try:
+        made, spec = load_embedder(record.spec)
+    except (ModelError, MissingPackage):
+        return None, ""  # reading goes on by words alone and says so; writing says what is missing
+    if made.identity != record.identity:
+        raise EmbedderMismatch(
+            f"{store.name} was filled with {record.identity!r}; what {record.spec!r} loads here is {made.identity!r}. "
+            "Bring the old weights back, or change all vectors with `memos reembed`"
+        )
+    return made, spec

@@ -1,0 +1,48 @@
+"""Re-embedding: all vectors of a store made anew by another embedder, while it is in use, and resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from memos_core.plaintext.embedding import SETTING, encode_all, measured_record
+from memos_core.protocols.models import Embedder
+from memos_core.stores.index.cube_index import indexed_text
+from memos_core.stores.sql.records import SqlStore
+
+Progress = Callable[[int, int], None]
+_BATCH = 256
+
+
+def reembed(store: SqlStore, embedder: Embedder | None, spec: str, progress: Progress | None = None) -> int:
+    """Give every version with words vectors of another embedder; returns how many this call embedded.
+
+    New vectors are staged beside the old ones, batch by batch. When all are there, one transaction puts them in the place
+    of the old ones and has the store remember the new embedder; until then nothing changes for anybody. A call that was
+    interrupted is taken up by the next one with the same embedder; staged vectors of another embedder are thrown away.
+
+    Args:
+        store: whose vectors.
+        embedder: None removes all vectors: search is lexical from then on.
+        spec: the name it was loaded under; "" for an object.
+        progress: called with (versions done by this call, versions in all).
+    """
+    record = measured_record(embedder, spec)
+    value = msgspec.json.encode(record).decode()
+    done = 0
+    if embedder is None:
+        store.switch_vectors(SETTING, value, keep=False)
+        return 0
+    total = store.stage(record.identity)
+    while True:
+        after: int | None = 0
+        while after is not None:
+            batch, after = store.unstaged(after, _BATCH)
+            blobs = encode_all(embedder, [indexed_text(text, body.context) for _, text, body in batch])
+            store.put_staged([(place, blob) for (place, _, _), blob in zip(batch, blobs, strict=True)])
+            done += len(batch)
+            if progress is not None and batch:
+                progress(done, total)
+        if store.switch_vectors(SETTING, value, keep=True):
+            return done

@@ -1,0 +1,228 @@
+"""Searching and listing: several cubes are asked side by side, their items pooled and ranked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_core.errors import InvalidInput
+from memos_core.filters import Filter
+from memos_core.plaintext import ranking
+from memos_core.plaintext.cursors import Cursor, decode, digest_of, encode
+from memos_core.plaintext.embedding import Embedding, QueryVectors
+from memos_core.plaintext.indexes import Indexes
+from memos_core.plaintext.question import Question, mostly_latin, take_apart, without_names
+from memos_core.plaintext.ranking import Recipe, Signal, recipe_for
+from memos_core.plaintext.results import Found, Place, Ranked
+from memos_core.plaintext.signals import Asking
+from memos_core.protocols.storage import RecordStore
+from memos_core.stores.index.columns import ABSENT_TIME
+from memos_core.types.items import Hits, MemoryItem, Page
+from memos_core.types.names import check_text
+from memos_core.types.work import CubeRow
+
+Rows = NDArray[np.int64]
+Order = Literal["created", "updated", "occurred"]
+_T = TypeVar("_T")
+_COLUMN_OF = {"created": "created", "updated": "updated", "occurred": "occurred"}
+MOST_HITS = 10_000
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A search, as it was asked for.
+
+    Attributes:
+        text: the question.
+        top_k: how many hits.
+        where: only items that fulfil this.
+        min_score: only hits at least this likely.
+        cursor: of the page before.
+        without: signals that are turned off.
+        vector: of the question, where the application makes it.
+        asker: the speaker that "I" means.
+    """
+
+    text: str
+    top_k: int
+    where: Filter | None = None
+    min_score: float = 0.0
+    cursor: str | None = None
+    without: frozenset[Signal] = frozenset()
+    vector: Any = None
+    asker: str | None = None
+
+
+class Searcher:
+    """Asks cubes.
+
+    Args:
+        store: the truth.
+        embedding: of questions.
+        indexes: of the cubes.
+        pool: where several cubes are asked side by side.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        embedding: Embedding,
+        indexes: Indexes,
+        *,
+        pool: Executor,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._embedding = embedding
+        self._indexes = indexes
+        self._pool = pool
+        self._now = now
+
+    # -- searching ------------------------------------------------------------------------------------------------
+
+    def search(self, places: Sequence[Place], ask: Ask) -> Hits:
+        """The best items of these cubes for a question, best first.
+
+        Raises:
+            InvalidInput: a negative top_k, a min_score outside [0, 1], an unknown signal.
+            InvalidCursor: the cursor is of another search.
+            WrongDimension, EmbeddingFailed: as `Embedding` says.
+        """
+        _check(ask)
+        if not places or (not ask.text.strip() and ask.vector is None):
+            return Hits(degraded=self._embedding.lacking)
+        self._embedding.confirm()
+        asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), [p.cube.name for p in places])
+        after = None if ask.cursor is None else decode(ask.cursor, asked)
+        if after is not None:
+            places = [Place(place.cube, after.seqs.get(place.cube.name, place.as_of)) for place in places]
+        question, names = self._understand(places, ask.text)
+        vectors, degraded = self._vectors(question, names, ask)
+        recipe = recipe_for(
+            vectors=vectors is not None,
+            tokens=vectors is not None and vectors.tokens is not None,
+            without=ask.without,
+        )
+        found = self._each(places, lambda place: self._ask(place, question, vectors, recipe, ask))
+        self._indexes.trim()
+        hits = Ranked(found, recipe, asks_time=question.asks_time).hits(
+            self._store, ask.top_k, ask.min_score, after, asked
+        )
+        hits.degraded = degraded
+        return hits
+
+    def text_to_embed(self, places: Sequence[Place], text: str) -> str:
+        """The words of a question whose vector a search of these cubes would look for."""
+        question, names = self._understand(places, text)
+        return without_names(question, names)
+
+    def _understand(self, places: Sequence[Place], text: str) -> tuple[Question, set[str]]:
+        """The question taken apart, and the words of speakers' names that the cubes know."""
+        times: list[int] = []
+        names: set[str] = set()
+        for place in places:
+            index = self._indexes.get(place.cube)
+            with index.lock:
+                index.catch_up()
+                occurred = index.table["occurred"][index.moment(place.as_of).rows]
+                known = occurred[occurred != ABSENT_TIME]
+                times.extend((int(known.min()), int(known.max())) if len(known) else ())
+                names |= index.people.words
+        return take_apart(text, self._now(), (min(times), max(times)) if times else None), names
+
+    def _vectors(self, question: Question, names: set[str], ask: Ask) -> tuple[QueryVectors | None, str | None]:
+        if ask.vector is not None:
+            return self._embedding.query_given(ask.vector), None
+        if not self._embedding.understands(question.text, latin=mostly_latin(question.text)):
+            return None, "the embedder knows only languages in Latin script: lexical search only"
+        if {"late", "dense", "near"} <= ask.without:
+            return None, None
+        vectors = self._embedding.query(without_names(question, names), question.undated)
+        return vectors, None if vectors is not None else self._embedding.lacking
+
+    def _ask(self, place: Place, question: Question, vectors: QueryVectors | None, recipe: Recipe, ask: Ask) -> Found:
+        index = self._indexes.get(place.cube)
+        with index.lock:
+            index.catch_up()
+            moment = index.moment(place.as_of)
+            asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker)
+            allowed = index.matching(ask.where, moment.rows)
+            signals = asking.signals(asking.pool(allowed, ask.top_k))
+            seq = index.seq if place.as_of is None else place.as_of
+            return Found(place, seq, index.table["seq"][signals.rows], signals)
+
+    def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
+        return [do(places[0])] if len(places) == 1 else list(self._pool.map(do, places))
+
+    # -- listing --------------------------------------------------------------------------------------------------
+
+    def list(
+        self,
+        places: Sequence[Place],
+        *,
+        where: Filter | None,
+        order: Order,
+        newest_first: bool,
+        limit: int,
+        cursor: str | None,
+    ) -> Page:
+        """Items of these cubes by time, those that no search may find among them.
+
+        Raises:
+            InvalidInput: an unknown order, or a limit outside 1 … 10,000.
+            InvalidCursor: the cursor is of another list.
+        """
+        if order not in _COLUMN_OF:
+            raise InvalidInput(f"order is one of {', '.join(_COLUMN_OF)}, not {order!r}")
+        if not 1 <= limit <= MOST_HITS:
+            raise InvalidInput(f"limit is from 1 to {MOST_HITS}, not {limit}")
+        asked = digest_of("list", where, order, newest_first, [place.cube.name for place in places])
+        after = None if cursor is None else decode(cursor, asked)
+        if after is not None:
+            places = [Place(place.cube, after.seqs.get(place.cube.name, place.as_of)) for place in places]
+        keys: list[tuple[float, str, int]] = []
+        row_of: dict[str, CubeRow] = {}
+        seen: dict[str, int] = {}
+        sign = -1.0 if newest_first else 1.0
+        for place in places:
+            index = self._indexes.get(place.cube)
+            row_of[place.cube.name] = place.cube
+            with index.lock:
+                index.catch_up()
+                rows = index.matching(where, index.moment(place.as_of, unindexed=True).rows)
+                seen[place.cube.name] = index.seq if place.as_of is None else place.as_of
+                times, seqs = index.table[_COLUMN_OF[order]][rows], index.table["seq"][rows]
+                own = zip((sign * times).tolist(), (sign * seqs).astype(np.int64).tolist(), strict=True)
+                keys.extend((time, place.cube.name, seq) for time, seq in own)
+        keys.sort()
+        if after is not None:
+            keys = [key for key in keys if key > after.after]
+        shown = keys[:limit]
+        items: dict[tuple[str, int], MemoryItem] = {}
+        for name, row in row_of.items():
+            own_seqs = [abs(seq) for _, cube, seq in shown if cube == name]
+            items.update({(name, seq): record.to_item() for seq, record in self._store.records(row, own_seqs).items()})
+        more = encode(Cursor(asked, seen, shown[-1])) if len(keys) > limit else None
+        return Page([items[cube, abs(seq)] for _, cube, seq in shown], cursor=more)
+
+
+def _check(ask: Ask) -> None:
+    check_text(ask.text, "the question")
+    if isinstance(ask.top_k, bool) or not isinstance(ask.top_k, int) or not 1 <= ask.top_k <= MOST_HITS:
+        raise InvalidInput(f"top_k is a whole number from 1 to {MOST_HITS}, not {ask.top_k!r}")
+    if not 0.0 <= ask.min_score <= 1.0:
+        raise InvalidInput(f"min_score is from 0 to 1, not {ask.min_score!r}")
+    unknown = ask.without - set(ranking.SIGNALS)
+    if unknown:
+        raise InvalidInput(f"no such signal: {', '.join(sorted(unknown))}; signals are: {', '.join(ranking.SIGNALS)}")
+
+
+def as_signals(without: Collection[str]) -> frozenset[Signal]:
+    """Names of signals, as given; checked when they are used."""
+    return frozenset(without)  # type: ignore[arg-type]

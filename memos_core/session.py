@@ -1,0 +1,389 @@
+"""Session: one actor's hands on memory. Its methods take no user id; who it acts for was decided when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from memos_core.context import PINNED, Context, build
+from memos_core.errors import InvalidInput, InvalidText
+from memos_core.filters import F, Where
+from memos_core.plaintext.embedding import Floats
+from memos_core.plaintext.search import Order
+from memos_core.reading.chunking import estimate_tokens
+from memos_core.reading.reader import read
+from memos_core.types.access import Actor
+from memos_core.types.checks import as_json, checked_confidence, checked_tags, in_utc
+from memos_core.types.inputs import Draft
+from memos_core.types.items import Hits, Link, MemoryItem, Page, Version
+from memos_core.types.names import check_name, check_text
+from memos_core.view import Added, CompositeView
+
+_CONTEXT_HITS = 50  # looked at to fill a context
+
+
+class _Unset:
+    """Stands for an argument that was not given, where None means something."""
+
+    def __repr__(self) -> str:
+        return "unchanged"
+
+
+UNCHANGED: Any = _Unset()
+
+
+class Session:
+    """What an actor may do. Made by `MOS.session`.
+
+    Args:
+        actor: on whose behalf.
+        conversation: the thread that is going on; what is added belongs to it.
+        view: the cubes read from and written to.
+        now: the clock.
+    """
+
+    def __init__(
+        self, *, actor: Actor, conversation: str | None, view: CompositeView, now: Callable[[], datetime]
+    ) -> None:
+        self.actor = actor
+        self.conversation = conversation
+        self._view = view
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"Session({self.actor.id!r}, reads {self.read_from}, writes {self.write_to})"
+
+    @property
+    def view(self) -> CompositeView:
+        """The cubes it reads from and writes to."""
+        return self._view
+
+    @property
+    def read_from(self) -> Sequence[str]:
+        """Names of the cubes it reads from."""
+        return [cube.name for cube in self._view.read]
+
+    @property
+    def write_to(self) -> Sequence[str]:
+        """Names of the cubes it writes to."""
+        return [cube.name for cube in self._view.write]
+
+    # -- adding -------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        content: object,
+        *,
+        type: str | None = None,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        key: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        payload: Any = None,
+        occurred_at: datetime | None = None,
+        confidence: float | None = None,
+        indexed: bool = True,
+        links: Iterable[Link] = (),
+        conversation: str | None = None,
+        vectors: Floats | None = None,
+    ) -> Added:
+        """Remember something. It is durable and can be found when this returns.
+
+        The same message (by id, or by place or time, speaker and words) and the same piece of a document are stored
+        once, however often they come in.
+
+        Args:
+            content: a string (a fact); a message: `Message`, a dict with role and content, or a message object of
+                LangChain or LlamaIndex; a `Document`; a `Draft`; or a list of any of these.
+            type: what to call it; None takes "fact", "message" or "document".
+            id: your own id, unique in the cube. Only for a single thing.
+            key: a name to address it by, unique in the cube. Only for a single thing.
+            tags: labels. Things tagged "pinned" are in every context.
+            metadata: a JSON object; dates in it become ISO 8601 strings.
+            payload: JSON that belongs to it beyond the text.
+            occurred_at: when it happened or was said (naive times are taken as UTC); None keeps that of the message.
+            confidence: in [0, 1].
+            indexed: False keeps it out of every search.
+            links: edges to other items.
+            conversation: the thread it belongs to; None takes the session's.
+            vectors: (things, dims) of your own; None has the store's embedder make them.
+
+        Returns:
+            The items, in the order given.
+
+        Raises:
+            InvalidInput: what is wrong with it; nothing is stored.
+            AlreadyExists: the id or key is in use.
+            AccessDenied: the session may not write to one of its cubes.
+        """
+        drafts = self.read(
+            content,
+            type=type,
+            id=id,
+            key=key,
+            tags=tags,
+            metadata=metadata,
+            payload=payload,
+            occurred_at=occurred_at,
+            confidence=confidence,
+            indexed=indexed,
+            links=links,
+            conversation=conversation,
+        )
+        return self._view.add(drafts, vectors=vectors)
+
+    def read(
+        self,
+        content: object,
+        *,
+        type: str | None = None,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        key: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        payload: Any = None,
+        occurred_at: datetime | None = None,
+        confidence: float | None = None,
+        indexed: bool = True,
+        links: Iterable[Link] = (),
+        conversation: str | None = None,
+    ) -> Sequence[Draft]:
+        """What `add` would store, without storing it. The arguments are those of `add`.
+
+        Raises:
+            InvalidInput: as for `add`.
+        """
+        thread = self.conversation if conversation is None else check_text(conversation, "conversation")
+        drafts = read(content, conversation=thread, now=self._now())
+        for name, value in (("id", id), ("key", key)):
+            if value is not None and len(drafts) != 1:
+                raise InvalidInput(f"{name}={value!r} names one thing, but {len(drafts)} were given")
+        own = {
+            "type": type,
+            "id": None if id is None else check_name(id, "item id"),
+            "key": None if key is None else check_name(key, "key"),
+            "payload": payload if payload is None else as_json(payload, "payload"),
+            "occurred_at": None if occurred_at is None else in_utc(occurred_at),
+            "confidence": None if confidence is None else checked_confidence(confidence),
+        }
+        changes: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        shared_tags, extra = checked_tags(tags), as_json(dict(metadata or {}), "metadata")
+        edges = tuple(links)
+        finished = []
+        for draft in drafts:
+            changes["tags"] = tuple(dict.fromkeys((*draft.tags, *shared_tags)))
+            changes["metadata"] = {**as_json(draft.metadata, "metadata"), **extra}
+            changes["links"] = (*draft.links, *edges)
+            changes["indexed"] = indexed and draft.indexed
+            finished.append(msgspec.structs.replace(draft, **changes))
+        return finished
+
+    # -- finding ------------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        where: Where = None,
+        as_of: int | datetime | None = None,
+        min_score: float = 0.0,
+        cursor: str | None = None,
+        without: Collection[str] = (),
+        vector: Floats | None = None,
+    ) -> Hits:
+        """The memories that answer a question, best first.
+
+        Args:
+            query: the question; its words are never operators. An empty one finds nothing.
+            top_k: how many, at most 10,000.
+            where: only items that fulfil this filter (`F.tag == "home"`, or a dict); it narrows before ranking.
+            as_of: search as it was after that change (only where one cube is read) or at that time.
+            min_score: only hits at least this likely to be what was asked for, in [0, 1].
+            cursor: `.cursor` of the page before, to go on after it.
+            without: signals that are turned off ("late", "dense", "near", "lexical", "speaker", "date", "salience",
+                "when", "feedback").
+            vector: (dims,) of the question, if you make vectors yourself.
+
+        Raises:
+            InvalidInput: an argument that has no meaning.
+            InvalidFilter, InvalidCursor: what is wrong with it.
+            EmbeddingFailed: the model failed; nothing was searched.
+        """
+        return self._view.search(
+            query,
+            top_k=top_k,
+            where=where,
+            as_of=as_of,
+            min_score=min_score,
+            cursor=cursor,
+            without=without,
+            vector=vector,
+            asker=self.actor.id,
+        )
+
+    def context(
+        self,
+        query: str,
+        *,
+        max_tokens: int = 800,
+        where: Where = None,
+        min_score: float = 0.0,
+        count_tokens: Callable[[str], int] = estimate_tokens,
+    ) -> Context:
+        """Memory for a prompt: what is pinned, then what the question needs, in at most so many tokens.
+
+        Args:
+            query: the question, or the user's message.
+            max_tokens: for the whole text.
+            where: only items that fulfil this filter.
+            min_score: only hits at least this likely to be what was asked for.
+                count_tokens: tokens of a text; give your model's own tokenizer where the limit is a hard one.
+
+        Raises:
+            InvalidInput: fewer than one token.
+        """
+        pinned = self.list(where=F.tags.contains(PINNED), newest_first=False, limit=_CONTEXT_HITS)
+        hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score)
+        return build(pinned, [hit.item for hit in hits], max_tokens=max_tokens, count_tokens=count_tokens)
+
+    def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:  # noqa: A002
+        """One item, by id or by key.
+
+        Raises:
+            ItemNotFound: none of the cubes read from has it.
+        """
+        return self._view.get(self._id(id, key), as_of=as_of)
+
+    def list(
+        self,
+        *,
+        where: Where = None,
+        as_of: int | datetime | None = None,
+        order: Order = "created",
+        newest_first: bool = True,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """Items by time, those that no search may find among them.
+
+        Args:
+            where: only items that fulfil this filter.
+            as_of: as it was after that change (only where one cube is read) or at that time.
+            order: by when they were "created", "updated", or when they "occurred".
+            newest_first: or oldest first.
+            limit: how many, at most 10,000.
+            cursor: `.cursor` of the page before, to go on after it.
+        """
+        return self._view.list(
+            where=where, as_of=as_of, order=order, newest_first=newest_first, limit=limit, cursor=cursor
+        )
+
+    def history(self, id: str | None = None, *, key: str | None = None) -> Sequence[Version]:  # noqa: A002
+        """All versions of an item, oldest first; deletions are among them.
+
+        Raises:
+            ItemNotFound: none of the cubes read from has ever had it.
+        """
+        return self._view.history(self._id(id, key))
+
+    def stats(self) -> dict[str, Any]:
+        """What each cube read from holds, how it is indexed, and whether search is lexical only."""
+        return self._view.stats()
+
+    # -- changing -----------------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        key: str | None = None,
+        text: str = UNCHANGED,
+        type: str = UNCHANGED,  # noqa: A002
+        tags: Iterable[str] = UNCHANGED,
+        metadata: Mapping[str, Any] = UNCHANGED,
+        payload: Any = UNCHANGED,
+        occurred_at: datetime | None = UNCHANGED,
+        confidence: float = UNCHANGED,
+        indexed: bool = UNCHANGED,
+        links: Iterable[Link] = UNCHANGED,
+        new_key: str | None = UNCHANGED,
+        expect_version: int | None = None,
+    ) -> MemoryItem:
+        """Make the next version of an item; the one before stays in its history.
+
+        Args:
+            id: of the item; or name it by `key`.
+            key: of the item.
+            text, type, tags, metadata, payload, occurred_at, confidence, indexed, links: what it says now. What is not
+                given stays; tags, metadata and links that are given replace the old ones.
+            new_key: the name it is addressed by from now on; None takes its name away.
+            expect_version: refuse if another version is the newest.
+
+        Returns:
+            The new version.
+
+        Raises:
+            ItemNotFound, AccessDenied: the session writes to no cube that has it.
+            VersionConflict: it has moved on from `expect_version`.
+            InvalidInput: nothing to change, or something that cannot be stored.
+        """
+        changes: dict[str, Any] = {}
+        if text is not UNCHANGED:
+            if not check_text(text).strip():
+                raise InvalidText("the text has no words; delete the item instead")
+            changes["text"] = text
+        if tags is not UNCHANGED:
+            changes["tags"] = checked_tags(tags)
+        if metadata is not UNCHANGED:
+            changes["metadata"] = as_json(dict(metadata), "metadata")
+        if payload is not UNCHANGED:
+            changes["payload"] = as_json(payload, "payload")
+        if occurred_at is not UNCHANGED:
+            changes["occurred_at"] = None if occurred_at is None else in_utc(occurred_at)
+        if confidence is not UNCHANGED:
+            changes["confidence"] = checked_confidence(confidence)
+        if links is not UNCHANGED:
+            changes["links"] = tuple(links)
+        if new_key is not UNCHANGED:
+            changes["key"] = None if new_key is None else check_name(new_key, "key")
+        for name, value in (("type", type), ("indexed", indexed)):
+            if value is not UNCHANGED:
+                changes[name] = value
+        if not changes:
+            raise InvalidInput("nothing to change: give text, type, tags, metadata, payload, occurred_at, ...")
+        return self._view.update(self._id(id, key), changes, expect_version=expect_version)
+
+    def delete(self, ids: str | Iterable[str]) -> int:
+        """Delete items: absent everywhere from now on, and restorable. Returns how many there were.
+
+        Raises:
+            ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is deleted.
+        """
+        return self._view.delete([ids] if isinstance(ids, str) else list(ids))
+
+    def restore(self, id: str) -> MemoryItem:  # noqa: A002
+        """Bring a deleted item back, as a new version equal to the last before its deletion.
+
+        Raises:
+            ItemNotFound: the session writes to no cube that has ever had it.
+            Conflict: it is not deleted, or its key is taken by now.
+        """
+        return self._view.restore(id)
+
+    def rollback(self, id: str, to_version: int) -> MemoryItem:  # noqa: A002
+        """Make the newest version of an item equal to an earlier one.
+
+        Raises:
+            ItemNotFound: the session writes to no cube that has ever had it.
+            VersionNotFound: it has no such version, or that was a deletion.
+        """
+        return self._view.restore(id, to_version)
+
+    def _id(self, id: str | None, key: str | None) -> str:  # noqa: A002
+        if (id is None) == (key is None):
+            raise InvalidInput("name the item by its id or by its key, one of the two")
+        return self._view.id_of(check_name(key, "key")) if id is None else id

@@ -1,0 +1,86 @@
+"""Vectors of another embedder, put beside the old ones batch by batch, and then in their place in one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, inspect, select, text, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from memos_core.stores.sql import schema
+from memos_core.stores.sql.changes import decode_body
+from memos_core.stores.sql.migrations.m001_ground_floor import WORDS
+from memos_core.stores.sql.schema import SEQ_BITS
+from memos_core.types.work import Body
+
+_v = schema.versions.c
+_TABLE = """CREATE TABLE staged_vectors (
+    place {int} PRIMARY KEY, crc {int} NOT NULL, dense {blob} NOT NULL, tokens {blob}
+)"""
+
+
+def prepare(connection: Connection, identity: str, key: str) -> None:
+    """Make the staging table, empty unless it holds vectors of the same embedder already.
+
+    Args:
+        identity: of the embedder.
+        key: of the setting that remembers it.
+    """
+    c = schema.store.c
+    staged_by = connection.execute(select(c.value).where(c.key == key)).scalar()
+    there = inspect(connection).has_table("staged_vectors")
+    if there and staged_by == identity:
+        return
+    if there:
+        connection.execute(text("DROP TABLE staged_vectors"))
+    connection.exec_driver_sql(_TABLE.format_map(WORDS[connection.dialect.name]))
+    connection.execute(delete(schema.store).where(c.key == key))
+    connection.execute(schema.store.insert().values(key=key, value=identity))
+
+
+def _own() -> ColumnElement[bool]:
+    """Versions that hold vectors of their own, or would if the store had any."""
+    return _v.text.is_not(None) & ((_v.vectors_of == 0) | (_v.vectors_of == _v.place % (1 << SEQ_BITS)))
+
+
+def count(connection: Connection) -> int:
+    """How many versions there are to embed."""
+    return int(connection.execute(select(func.count()).select_from(schema.versions).where(_own())).scalar_one())
+
+
+def missing(connection: Connection, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
+    """Versions behind a place that have no staged vectors yet: (place, text, body), and how far was looked.
+
+    Items that no search may find are passed over. The second is None when the end was reached.
+    """
+    staged = schema.staged_vectors
+    query = (
+        select(_v.place, _v.text, _v.body)
+        .select_from(schema.versions)
+        .outerjoin(staged, staged.c.place == _v.place)
+        .where(_own(), _v.place > after, staged.c.place.is_(None))
+        .order_by(_v.place)
+        .limit(limit)
+    )
+    rows = connection.execute(query).fetchall()
+    found = [(place, words, decode_body(body)) for place, words, body in rows]
+    seen = rows[-1][0] if len(rows) == limit else None
+    return [(place, words, body) for place, words, body in found if body.indexed], seen
+
+
+def switch(connection: Connection) -> None:
+    """Put the staged vectors in the place of the old ones."""
+    staged = select(schema.staged_vectors.c.place)
+    connection.execute(
+        update(schema.versions)
+        .where(_v.vectors_of == 0, _v.place.in_(staged))
+        .values(vectors_of=_v.place % (1 << SEQ_BITS))
+    )
+    connection.execute(text("DROP TABLE vectors"))
+    connection.execute(text("ALTER TABLE staged_vectors RENAME TO vectors"))
+
+
+def remove(connection: Connection) -> None:
+    """Remove all vectors, staged ones too."""
+    connection.execute(update(schema.versions).values(vectors_of=0))
+    connection.execute(delete(schema.vectors))
+    if inspect(connection).has_table("staged_vectors"):
+        connection.execute(text("DROP TABLE staged_vectors"))
