@@ -43,7 +43,7 @@ def _session_twin(
 ) -> Callable[Concatenate[AsyncSession, _P], Coroutine[Any, Any, _T]]:
     """The asynchronous twin of a method of Session: the same arguments, the same answer."""
 
-    async def twin(self: AsyncSession, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def twin(self: AsyncSession, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await self._threads.run(lambda: method(self.sync, *args, **kwargs))
 
     functools.update_wrapper(twin, method)
@@ -55,7 +55,7 @@ def _mos_twin(
 ) -> Callable[Concatenate[AsyncMOS, _P], Coroutine[Any, Any, _T]]:
     """The asynchronous twin of a method of MOS."""
 
-    async def twin(self: AsyncMOS, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def twin(self: AsyncMOS, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await self._threads.run(lambda: method(self.sync, *args, **kwargs))
 
     functools.update_wrapper(twin, method)

@@ -77,8 +77,8 @@ class Session:
         self,
         content: object,
         *,
-        type: str | None = None,  # noqa: A002
-        id: str | None = None,  # noqa: A002
+        type: str | None = None,
+        id: str | None = None,
         key: str | None = None,
         tags: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
@@ -139,8 +139,8 @@ class Session:
         self,
         content: object,
         *,
-        type: str | None = None,  # noqa: A002
-        id: str | None = None,  # noqa: A002
+        type: str | None = None,
+        id: str | None = None,
         key: str | None = None,
         tags: Iterable[str] = (),
         metadata: Mapping[str, Any] | None = None,
@@ -250,7 +250,7 @@ class Session:
         hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score)
         return build(pinned, [hit.item for hit in hits], max_tokens=max_tokens, count_tokens=count_tokens)
 
-    def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:  # noqa: A002
+    def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:
         """One item, by id or by key.
 
         Raises:
@@ -282,7 +282,7 @@ class Session:
             where=where, as_of=as_of, order=order, newest_first=newest_first, limit=limit, cursor=cursor
         )
 
-    def history(self, id: str | None = None, *, key: str | None = None) -> Sequence[Version]:  # noqa: A002
+    def history(self, id: str | None = None, *, key: str | None = None) -> Sequence[Version]:
         """All versions of an item, oldest first; deletions are among them.
 
         Raises:
@@ -298,11 +298,11 @@ class Session:
 
     def update(
         self,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         *,
         key: str | None = None,
         text: str = UNCHANGED,
-        type: str = UNCHANGED,  # noqa: A002
+        type: str = UNCHANGED,
         tags: Iterable[str] = UNCHANGED,
         metadata: Mapping[str, Any] = UNCHANGED,
         payload: Any = UNCHANGED,
@@ -365,7 +365,7 @@ class Session:
         """
         return self._view.delete([ids] if isinstance(ids, str) else list(ids))
 
-    def restore(self, id: str) -> MemoryItem:  # noqa: A002
+    def restore(self, id: str) -> MemoryItem:
         """Bring a deleted item back, as a new version equal to the last before its deletion.
 
         Raises:
@@ -374,7 +374,7 @@ class Session:
         """
         return self._view.restore(id)
 
-    def rollback(self, id: str, to_version: int) -> MemoryItem:  # noqa: A002
+    def rollback(self, id: str, to_version: int) -> MemoryItem:
         """Make the newest version of an item equal to an earlier one.
 
         Raises:
@@ -383,7 +383,7 @@ class Session:
         """
         return self._view.restore(id, to_version)
 
-    def _id(self, id: str | None, key: str | None) -> str:  # noqa: A002
+    def _id(self, id: str | None, key: str | None) -> str:
         if (id is None) == (key is None):
             raise InvalidInput("name the item by its id or by its key, one of the two")
         return self._view.id_of(check_name(key, "key")) if id is None else id

@@ -89,5 +89,5 @@ def _from_hub(name: str, *, local_only: bool) -> Path:
         raise MissingPackage("huggingface-hub", "minilm", f"loading {name} from the hub") from error
     try:
         return Path(snapshot_download(name, allow_patterns=_NEEDED, local_files_only=local_only))
-    except Exception as error:  # noqa: BLE001 - the hub's client raises its own, requests' and the system's errors
+    except Exception as error:
         raise ModelNotFound(f"model {name!r} cannot be had from the hub: {error}") from error

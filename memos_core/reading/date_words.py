@@ -179,7 +179,7 @@ AMBIGUOUS: Final = frozenset(
     """
     mar mars mai sept do so mi di mo sa fr an a o y on am um es un une die den des tag ab ende fin la le el en mes
     mois morgen hier este esta été tarde passé pasado pasada once six dos tres von
-    """.split()  # noqa: SIM905 (a list of this many short words is hard to read)
+    """.split()
 )
 # How a sentence shows whether it tells of what will be, of what was (for certain, or probably), or of what is.
 FUTURE: Final = {

@@ -29,7 +29,7 @@ _BLOCKS: Final = frozenset(
     """
     address article aside blockquote body center dd details dialog dir div dl dt fieldset figcaption figure footer form
     h1 h2 h3 h4 h5 h6 header hr html legend li main menu ol p pre search section summary table textarea ul
-    """.split()  # noqa: SIM905 (a list of this many short words is hard to read)
+    """.split()
 )
 _HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 _AUTHORS: Final = ("author", "article:author", "dc.creator", "dcterms.creator")

@@ -30,7 +30,7 @@ _SMALL_IN_TITLES: Final = frozenset(
     """
     a an and as at but by for from in into is nor of on or the to with und oder der die das des dem den ein eine
     im von zu et ou le la les l un une de du en y o el los las del al con por
-    """.split()  # noqa: SIM905 (a list of this many short words is hard to read)
+    """.split()
 )
 
 

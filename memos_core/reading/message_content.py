@@ -20,7 +20,7 @@ _NO_WORDS: Final = frozenset(
     image_file input_image image-url image_asset_pointer audio_asset_pointer
     real_time_user_audio_video_asset_pointer video_container_asset_pointer audio input_audio audio_url video
     video_url input_file media
-    """.split()  # noqa: SIM905 (a list of this many short words is hard to read)
+    """.split()
 )
 _DEEPEST: Final = 8  # results of tools inside of results of tools
 

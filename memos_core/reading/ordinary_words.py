@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-# ruff: noqa: SIM905 (lists of this many short words are hard to read)
 ENGLISH: Final = frozenset(
     """
     a able about above absolute absolutely accept across act action actual actually add added adding admin advice

@@ -19,7 +19,7 @@ _ABBREVIATIONS: Final = frozenset(
     ltd co corp dept gen col lt sgt capt rev hon gov sen rep mt ave blvd rd jan feb mar apr jun jul aug sep sept
     oct nov dec mon tue wed thu fri bzw usw z.b d.h u.a o.ä evtl ggf inkl vgl str tel abs bspw sog zzgl mio mrd
     p.ex sra srta ud uds pág av
-    """.split()  # noqa: SIM905 (a list of this many short words is hard to read)
+    """.split()
 )
 # These also end sentences: where a capital follows them.
 _AT_THE_END: Final = frozenset({"etc", "usw", "inc", "ltd", "co", "corp", "jr", "sr", "al"})
@@ -28,7 +28,7 @@ _AFTER_ORDINAL: Final = frozenset(
     """
     Januar Februar März April Mai Juni Juli August September Oktober November Dezember Jahrhundert Klasse Stock
     Etage Platz Geburtstag Mal Tag Woche Kapitel Auflage Jahrestag Hochzeitstag
-    """.split()  # noqa: SIM905
+    """.split()
 )
 # Lines of this many characters were probably broken to fit, and go on in the next: always, or before a small letter.
 _LONG_LINE: Final = 60
