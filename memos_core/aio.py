@@ -38,6 +38,9 @@ class _Threads:
         self._pool.shutdown(wait=True)
 
 
+_SHARED = _Threads(WORKERS)  # for sessions of a MOS that has no threads for this; none is started before the first call
+
+
 def _session_twin(
     method: Callable[Concatenate[Session, _P], _T],
 ) -> Callable[Concatenate[AsyncSession, _P], Coroutine[Any, Any, _T]]:
@@ -63,7 +66,7 @@ def _mos_twin(
 
 
 class AsyncSession:
-    """A `Session` whose methods are awaited. Made by `AsyncMOS.session`.
+    """A `Session` whose methods are awaited. Made by `AsyncMOS.session`, or `AsyncSession.of` one that there is.
 
     Args:
         sync: the session that does the work.
@@ -73,6 +76,11 @@ class AsyncSession:
     def __init__(self, sync: Session, threads: _Threads) -> None:
         self.sync = sync
         self._threads = threads
+
+    @classmethod
+    def of(cls, session: Session) -> AsyncSession:
+        """A session, awaited. All sessions made this way share one bounded pool of threads."""
+        return cls(session, _SHARED)
 
     read = _session_twin(Session.read)
     context = _session_twin(Session.context)

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from memos_core.errors import CubeNotFound, InvalidInput
+from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
 from memos_core.plaintext.commit import Outcome
+from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
 from memos_core.protocols.storage import RecordStore, Transaction
 from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
@@ -137,6 +139,24 @@ class MemCube:
         """The id of the item that bears a key; raises ItemNotFound where none does."""
         return self._memory.by_key(self.require(Right.READ), key)
 
+    def nearest(
+        self, vector: Floats, count: int = 10, *, where: Where = None, as_of: int | datetime | None = None
+    ) -> list[tuple[MemoryItem, float]]:
+        """The items whose vectors are nearest, with their exact cosines, best first: vector search and nothing else.
+
+        Args:
+            vector: (dims,), of any length but zero.
+            count: how many.
+            where: only items that fulfil this filter.
+            as_of: as it was after that change, or at that time.
+
+        Raises:
+            WrongDimension: the vector is of another length than the store's.
+        """
+        row, moment = self.require(Right.READ), self.moment(as_of)
+        found = self._memory.nearest(row, vector, count, where=parse_where(where), as_of=moment)
+        return [(record.to_item(), score) for record, score in found]
+
     def history(self, id: str) -> list[Version]:
         """All versions of an item, oldest first, deletions among them."""
         return self._memory.history(self.require(Right.READ), id)
@@ -157,6 +177,12 @@ class MemCube:
         if isinstance(as_of, bool) or not isinstance(as_of, int) or as_of < 0:
             raise InvalidInput(f"as_of is the number of a change (0, 1, 2, ...) or an aware time, not {as_of!r}")
         return as_of
+
+    def catch_up(self) -> int:
+        """Bring the cube's index up to date, as every search does first; returns the number of its last change."""
+        index = self._memory.indexes.get(self.require(Right.READ))
+        index.catch_up()
+        return index.seq
 
     def stats(self) -> dict[str, Any]:
         """What the cube holds and how it is indexed."""

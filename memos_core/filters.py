@@ -50,6 +50,7 @@ _TAKES_LIST: Final = frozenset({"in", "nin", "any", "all"})
 _ORDERED: Final = frozenset({">", ">=", "<", "<="})
 _TEXTUAL: Final = frozenset({"text_match", "text_match_insensitive"})
 MAX_DEPTH: Final = 50
+_DEEPEST_VALUE: Final = 100  # as deep as metadata may be
 
 Path = tuple[str, ...]
 
@@ -232,7 +233,9 @@ def condition(path: Path, op: str, value: Any) -> Condition:
     return Condition(path, cast("Operator", name), value)
 
 
-def _value(path: Path, value: Any) -> Any:
+def _value(path: Path, value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST_VALUE:
+        raise InvalidFilter(f"{'.'.join(path)}: the value is nested deeper than {_DEEPEST_VALUE} levels")
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
@@ -247,9 +250,9 @@ def _value(path: Path, value: Any) -> Any:
             return parsed
         return value
     if isinstance(value, list | tuple):
-        return tuple(_value(path, member) for member in value)
+        return tuple(_value(path, member, depth + 1) for member in value)
     if isinstance(value, Mapping):
-        return {str(key): _value(path, member) for key, member in value.items()}
+        return {str(key): _value(path, member, depth + 1) for key, member in value.items()}
     raise InvalidFilter(f"{'.'.join(path)} cannot be compared with a {type(value).__name__}: {value!r}")
 
 
@@ -257,9 +260,9 @@ def parse_time(value: str) -> datetime | None:
     """An ISO 8601 date or time as aware UTC, or None where the string is something else."""
     try:
         parsed = datetime.fromisoformat(value)
-    except ValueError:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter: a time that UTC has no date for
         return None
-    return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def parse_where(where: Where) -> Filter | None:
@@ -334,7 +337,7 @@ def walk(value: Any, path: Path) -> Any:
     for part in path:
         if isinstance(value, Mapping):
             value = value.get(part)
-        elif isinstance(value, list | tuple) and part.isdecimal() and int(part) < len(value):
+        elif isinstance(value, list | tuple) and len(part) < 10 and part.isdecimal() and int(part) < len(value):
             value = value[int(part)]
         else:
             return None

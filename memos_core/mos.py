@@ -22,7 +22,6 @@ from memos_core.errors import (
     MissingPackage,
     ModelError,
     StoreClosed,
-    UnsupportedStore,
 )
 from memos_core.governance.governance import DEFAULT_POLICIES, Governance
 from memos_core.governance.policies import Policy
@@ -34,17 +33,15 @@ from memos_core.plaintext.reembed import Progress, reembed
 from memos_core.plaintext.search import Searcher
 from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
+from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
-from memos_core.stores.sql.engine import Database
-from memos_core.stores.sql.records import SqlStore, utc_now
+from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
 from memos_core.types.names import check_cube_name, check_text
-from memos_core.types.work import CubeRow
+from memos_core.types.work import CubeRow, utc_now
 from memos_core.view import CompositeView
 
-IN_MEMORY = ":memory:"
-DATABASE = "memos.db"
 INDEX_FOLDER = "index"
 _SEARCHERS = 4  # threads for searches of several cubes
 
@@ -86,7 +83,7 @@ class MOS:
 
     def __init__(
         self,
-        store: SqlStore,
+        store: RecordStore,
         *,
         embedder: Embedder | None = None,
         spec: str = "",
@@ -140,7 +137,7 @@ class MOS:
         made, spec = (None, "") if embedder is None else load_embedder(embedder)
         scratch = Path(tempfile.mkdtemp(prefix="memos-")) if str(location) == IN_MEMORY else None
         folder = scratch or folder_of(location)
-        store = SqlStore(Database(folder / DATABASE, deadline=deadline), now=now)
+        store = open_sqlite(folder, deadline=deadline, now=now)
         try:
             if embedder is None:
                 made, spec = _remembered(store)
@@ -369,33 +366,13 @@ class MOS:
         return f"MOS({self._store.name!r}, embedder={self._embedding.record.identity or None!r})"
 
 
-def folder_of(location: str | Path) -> Path:
-    """The folder that a location names.
-
-    Raises:
-        UnsupportedStore: it is a URL of a database that is not supported.
-    """
-    text = str(location)
-    if not text.strip():
-        raise UnsupportedStore("the location is empty; give a folder")
-    scheme, separator, rest = text.partition("://")
-    if separator:
-        if scheme == "sqlite" and rest.startswith("/"):
-            return Path(rest[1:])
-        raise UnsupportedStore(f"{scheme!r} stores are not supported; give a folder (or sqlite:///FOLDER)")
-    path = Path(location).expanduser()
-    if path.is_file():
-        raise UnsupportedStore(f"{path} is a file; give the folder that holds (or shall hold) {DATABASE}")
-    return path
-
-
 def _names(names: Iterable[str], what: str) -> list[str]:
-    if isinstance(names, str):
+    if isinstance(names, str) or not isinstance(names, Iterable):
         raise InvalidInput(f"{what} is a list of cube names; for one, give [{names!r}]")
     return list(dict.fromkeys(names))
 
 
-def _remembered(store: SqlStore) -> tuple[Embedder | None, str]:
+def _remembered(store: RecordStore) -> tuple[Embedder | None, str]:
     """The embedder that the store remembers by name; None where it has none, or it cannot be loaded here."""
     record = recorded(store)
     if record is None or not record.spec:

@@ -10,13 +10,22 @@ import msgspec
 
 from memos_core.context import PINNED, Context, build
 from memos_core.errors import InvalidInput, InvalidText
-from memos_core.filters import F, Where
+from memos_core.filters import F, Where, parse_where
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.search import Order
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.reading.reader import read
 from memos_core.types.access import Actor
-from memos_core.types.checks import as_json, checked_confidence, checked_tags, in_utc
+from memos_core.types.checks import (
+    as_json,
+    checked_confidence,
+    checked_draft,
+    checked_flag,
+    checked_links,
+    checked_metadata,
+    checked_tags,
+    in_utc,
+)
 from memos_core.types.inputs import Draft
 from memos_core.types.items import Hits, Link, MemoryItem, Page, Version
 from memos_core.types.names import check_name, check_text
@@ -70,6 +79,10 @@ class Session:
     def write_to(self) -> Sequence[str]:
         """Names of the cubes it writes to."""
         return [cube.name for cube in self._view.write]
+
+    def now(self) -> datetime:
+        """What time it is by the clock of the store."""
+        return self._now()
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +175,7 @@ class Session:
             if value is not None and len(drafts) != 1:
                 raise InvalidInput(f"{name}={value!r} names one thing, but {len(drafts)} were given")
         own = {
-            "type": type,
+            "type": None if type is None else check_text(type, "type"),
             "id": None if id is None else check_name(id, "item id"),
             "key": None if key is None else check_name(key, "key"),
             "payload": payload if payload is None else as_json(payload, "payload"),
@@ -170,15 +183,15 @@ class Session:
             "confidence": None if confidence is None else checked_confidence(confidence),
         }
         changes: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
-        shared_tags, extra = checked_tags(tags), as_json(dict(metadata or {}), "metadata")
-        edges = tuple(links)
+        shared_tags, extra, edges = checked_tags(tags), checked_metadata(metadata), checked_links(links)
+        indexed = checked_flag(indexed, "indexed")
         finished = []
         for draft in drafts:
             changes["tags"] = tuple(dict.fromkeys((*draft.tags, *shared_tags)))
-            changes["metadata"] = {**as_json(draft.metadata, "metadata"), **extra}
+            changes["metadata"] = {**checked_metadata(draft.metadata), **extra}
             changes["links"] = (*draft.links, *edges)
             changes["indexed"] = indexed and draft.indexed
-            finished.append(msgspec.structs.replace(draft, **changes))
+            finished.append(checked_draft(msgspec.structs.replace(draft, **changes)))
         return finished
 
     # -- finding ------------------------------------------------------------------------------------------------------
@@ -246,7 +259,10 @@ class Session:
         Raises:
             InvalidInput: fewer than one token.
         """
-        pinned = self.list(where=F.tags.contains(PINNED), newest_first=False, limit=_CONTEXT_HITS)
+        narrowed, pins = parse_where(where), F.tags.contains(PINNED)
+        pinned = self.list(
+            where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS
+        )
         hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score)
         return build(pinned, [hit.item for hit in hits], max_tokens=max_tokens, count_tokens=count_tokens)
 
@@ -339,7 +355,7 @@ class Session:
         if tags is not UNCHANGED:
             changes["tags"] = checked_tags(tags)
         if metadata is not UNCHANGED:
-            changes["metadata"] = as_json(dict(metadata), "metadata")
+            changes["metadata"] = checked_metadata(metadata)
         if payload is not UNCHANGED:
             changes["payload"] = as_json(payload, "payload")
         if occurred_at is not UNCHANGED:
@@ -347,12 +363,13 @@ class Session:
         if confidence is not UNCHANGED:
             changes["confidence"] = checked_confidence(confidence)
         if links is not UNCHANGED:
-            changes["links"] = tuple(links)
+            changes["links"] = checked_links(links)
         if new_key is not UNCHANGED:
             changes["key"] = None if new_key is None else check_name(new_key, "key")
-        for name, value in (("type", type), ("indexed", indexed)):
-            if value is not UNCHANGED:
-                changes[name] = value
+        if type is not UNCHANGED:
+            changes["type"] = check_text(type, "type")
+        if indexed is not UNCHANGED:
+            changes["indexed"] = checked_flag(indexed, "indexed")
         if not changes:
             raise InvalidInput("nothing to change: give text, type, tags, metadata, payload, occurred_at, ...")
         return self._view.update(self._id(id, key), changes, expect_version=expect_version)
@@ -363,7 +380,9 @@ class Session:
         Raises:
             ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is deleted.
         """
-        return self._view.delete([ids] if isinstance(ids, str) else list(ids))
+        if not isinstance(ids, Iterable):
+            raise InvalidInput(f"ids is a list of ids, not {ids!r}")
+        return self._view.delete([check_text(id, "item id") for id in ([ids] if isinstance(ids, str) else ids)])
 
     def restore(self, id: str) -> MemoryItem:
         """Bring a deleted item back, as a new version equal to the last before its deletion.
@@ -372,7 +391,7 @@ class Session:
             ItemNotFound: the session writes to no cube that has ever had it.
             Conflict: it is not deleted, or its key is taken by now.
         """
-        return self._view.restore(id)
+        return self._view.restore(check_text(id, "item id"))
 
     def rollback(self, id: str, to_version: int) -> MemoryItem:
         """Make the newest version of an item equal to an earlier one.
@@ -381,9 +400,9 @@ class Session:
             ItemNotFound: the session writes to no cube that has ever had it.
             VersionNotFound: it has no such version, or that was a deletion.
         """
-        return self._view.restore(id, to_version)
+        return self._view.restore(check_text(id, "item id"), to_version)
 
     def _id(self, id: str | None, key: str | None) -> str:
         if (id is None) == (key is None):
             raise InvalidInput("name the item by its id or by its key, one of the two")
-        return self._view.id_of(check_name(key, "key")) if id is None else id
+        return self._view.id_of(check_name(key, "key")) if id is None else check_text(id, "item id")

@@ -190,6 +190,7 @@ class CompositeView:
         Raises:
             ItemNotFound, AccessDenied: one of them is in none of the cubes written to; nothing is deleted.
         """
+        self._need_write()
         for each in dict.fromkeys(ids):
             self._targets(each)
         with self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction:

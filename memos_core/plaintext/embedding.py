@@ -187,15 +187,13 @@ class Embedding:
         Raises:
             WrongDimension: not one for each text, or of another length than the store's.
         """
-        vectors = np.asarray(vectors, dtype=np.float32)
+        vectors = _numbers(vectors)
         dims = self.record.dims
         if vectors.ndim != 2 or vectors.shape != (count, dims):
             raise WrongDimension(
                 f"{count} texts need vectors of shape {(count, dims)}, these have shape {vectors.shape}"
                 + ("" if dims else "; the store has no embedder (open it with embedder='given:384' to bring your own)")
             )
-        if not np.isfinite(vectors).all():
-            raise WrongDimension("vectors with numbers that are not finite cannot be compared")
         return [VectorBlobs(row.tobytes()) for row in normalise(vectors).astype("<f4")]
 
     def query(self, text: str, late: str) -> QueryVectors | None:
@@ -210,7 +208,7 @@ class Embedding:
         """
         if self.embedder is None or isinstance(self.embedder, GivenVectors) or not text.strip():
             return None
-        if isinstance(self.embedder, TokenEmbedder):
+        if isinstance(self.embedder, TokenEmbedder) and self.embedder.token_dims:
             dense, tokens, words = self.embedder.embed_question(text, late)
             return QueryVectors(dense, tokens, tuple(words), self.record.background)
         return self.query_given(self.embedder.embed_query(text))
@@ -221,12 +219,28 @@ class Embedding:
         Raises:
             WrongDimension: it is of another length than the store's.
         """
-        vector = np.asarray(vector, dtype=np.float32)
+        vector = _numbers(vector)
         if vector.shape != (self.record.dims,):
             raise WrongDimension(
                 f"the question's vector has shape {vector.shape}, the store's have ({self.record.dims},)"
             )
         return QueryVectors(vector, background=self.record.background)
+
+
+def _numbers(vectors: object) -> Floats:
+    """What a caller gave as vectors, as finite numbers.
+
+    Raises:
+        WrongDimension: it is none.
+    """
+    try:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            found = np.asarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WrongDimension(f"vectors are lists or arrays of numbers: {error}") from error
+    if not np.isfinite(found).all():
+        raise WrongDimension("vectors with numbers that are not finite cannot be compared")
+    return found
 
 
 def unmeasured_record(embedder: Embedder | None, spec: str) -> EmbedderRecord:

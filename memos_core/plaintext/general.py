@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
+from memos_core.filters import Filter
 from memos_core.plaintext.commit import Commit, Outcome
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.indexes import Indexes
@@ -89,6 +90,8 @@ class GeneralTextMemory:
         return outcomes
 
     def _remove_gone(self, transaction: Transaction, cube: CubeRow, uri: str, kept: set[str]) -> list[Outcome]:
+        if not cube.seq:  # nothing was in it before this transaction, which alone may know that there is a cube
+            return []
         index = self.indexes.get(cube)
         with index.lock:
             index.catch_up()
@@ -220,6 +223,23 @@ class GeneralTextMemory:
         if record is None or record.body is None:
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}" + (f" after change {as_of}" if as_of else ""))
         return record
+
+    def nearest(
+        self, cube: CubeRow, vector: Floats, count: int, *, where: Filter | None, as_of: int | None
+    ) -> list[tuple[Record, float]]:
+        """The items whose vectors are nearest by exact cosine, best first, ties by age.
+
+        Raises:
+            WrongDimension: the vector is of another length than the store's.
+        """
+        vector = self.embedding.query_given(vector).dense
+        index = self.indexes.get(cube)
+        with index.lock:
+            index.catch_up()
+            rows = index.matching(where, index.moment(as_of).rows)
+            found = index.nearest_rows(vector, rows, count)
+        records = self._store.records(cube, [seq for seq, _ in found])
+        return [(records[seq], score) for seq, score in found]
 
     def by_key(self, cube: CubeRow, key: str) -> str:
         """The id of the item that bears a key.

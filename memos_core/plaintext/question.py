@@ -21,7 +21,8 @@ _DAY = 86_400_000_000  # microseconds
 # How a question asks for a time, at its beginning or within it.
 _ASKS_TIME = re.compile(
     r"^\W*(when|wann|quand|cu[aá]ndo|quando|wanneer|когда)\b|\b(which|what) (year|month|day|date|week|time)\b|\bhow long\b"
-    r"|\b(welche[mnrs]?) (jahr|monat|tag|datum|woche|uhrzeit)\b|\bwie lange\b|\bseit wann\b|\b(à|en) quelle? (date|année|jour|mois)\b"
+    r"|\b(welche[mnrs]?) (jahr|monat|tag|datum|woche|uhrzeit)\b|\bwie lange\b|\bseit wann\b"
+    r"|\b(à|en) quelle? (date|année|jour|mois)\b"
     r"|\b(qué|en qué) (año|mes|día|fecha)\b|什么时候|何时|哪一?年|哪一?天|几月|几号|多久|いつ|언제",
     re.IGNORECASE,
 )

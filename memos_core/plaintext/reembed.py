@@ -8,14 +8,14 @@ import msgspec
 
 from memos_core.plaintext.embedding import SETTING, encode_all, measured_record
 from memos_core.protocols.models import Embedder
+from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import indexed_text
-from memos_core.stores.sql.records import SqlStore
 
 Progress = Callable[[int, int], None]
 _BATCH = 256
 
 
-def reembed(store: SqlStore, embedder: Embedder | None, spec: str, progress: Progress | None = None) -> int:
+def reembed(store: RecordStore, embedder: Embedder | None, spec: str, progress: Progress | None = None) -> int:
     """Give every version with words vectors of another embedder; returns how many this call embedded.
 
     New vectors are staged beside the old ones, batch by batch. When all are there, one transaction puts them in the place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -109,6 +109,8 @@ class Searcher:
             tokens=vectors is not None and vectors.tokens is not None,
             without=ask.without,
         )
+        if not recipe.weights:
+            raise InvalidInput("no signal is left to search by: those that this search could have are all turned off")
         found = self._each(places, lambda place: self._ask(place, question, vectors, recipe, ask))
         self._indexes.trim()
         hits = Ranked(found, recipe, asks_time=question.asks_time).hits(
@@ -180,8 +182,8 @@ class Searcher:
         """
         if order not in _COLUMN_OF:
             raise InvalidInput(f"order is one of {', '.join(_COLUMN_OF)}, not {order!r}")
-        if not 1 <= limit <= MOST_HITS:
-            raise InvalidInput(f"limit is from 1 to {MOST_HITS}, not {limit}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_HITS:
+            raise InvalidInput(f"limit is a whole number from 1 to {MOST_HITS}, not {limit!r}")
         asked = digest_of("list", where, order, newest_first, [place.cube.name for place in places])
         after = None if cursor is None else decode(cursor, asked)
         if after is not None:
@@ -216,7 +218,7 @@ def _check(ask: Ask) -> None:
     check_text(ask.text, "the question")
     if isinstance(ask.top_k, bool) or not isinstance(ask.top_k, int) or not 1 <= ask.top_k <= MOST_HITS:
         raise InvalidInput(f"top_k is a whole number from 1 to {MOST_HITS}, not {ask.top_k!r}")
-    if not 0.0 <= ask.min_score <= 1.0:
+    if not isinstance(ask.min_score, int | float) or not 0.0 <= ask.min_score <= 1.0:
         raise InvalidInput(f"min_score is from 0 to 1, not {ask.min_score!r}")
     unknown = ask.without - set(ranking.SIGNALS)
     if unknown:
@@ -224,5 +226,11 @@ def _check(ask: Ask) -> None:
 
 
 def as_signals(without: Collection[str]) -> frozenset[Signal]:
-    """Names of signals, as given; checked when they are used."""
+    """Names of signals, as given; checked when they are used.
+
+    Raises:
+        InvalidInput: one string instead of several names.
+    """
+    if isinstance(without, str) or not isinstance(without, Iterable):
+        raise InvalidInput(f"without is a list of signals, not {without!r}; signals are: {', '.join(ranking.SIGNALS)}")
     return frozenset(without)  # type: ignore[arg-type]

@@ -71,7 +71,8 @@ class Asking:
         self._question = question
         self._recipe = recipe
         self._vectors = vectors
-        self._dense = None if vectors is None else QueryVector(vectors.dense)
+        meant = vectors is not None and not recipe.weights.keys().isdisjoint(("late", "dense", "near"))
+        self._dense = QueryVector(vectors.dense) if vectors is not None and meant else None
         self._background = (0.0, 1.0) if vectors is None else vectors.background
         number = None if asker is None else index.people.number_of(asker)
         self._speakers = about(question, index.people, number) if "speaker" in recipe.weights else []
@@ -105,7 +106,9 @@ class Asking:
         chosen = allowed[best(scores.astype(np.float32), max(ranking.POOL, 2 * wanted))]
         around, valid = self._around(np.sort(chosen))
         together = np.unique(around[valid])
-        return np.intersect1d(together, allowed, assume_unique=True)
+        places = np.minimum(np.searchsorted(allowed, together), len(allowed) - 1)
+        pool: Rows = together[allowed[places] == together]
+        return pool
 
     def _first_scores(self, rows: Rows) -> Doubles:
         """A cheap first score: single items, no neighbours."""
@@ -157,7 +160,7 @@ class Asking:
         parts = {name: values for name, values in parts.items() if name in weights}
         if weights.get("feedback") and "lexical" in parts:
             parts["feedback"] = self._feedback(rows, ranking.fused(parts, self._recipe), together, place, valid)
-        scores = ranking.fused(parts, self._recipe)
+        scores = np.zeros(len(rows)) + ranking.fused(parts, self._recipe)
         dated = bool(parts["date"].max(initial=0.0) > 0) if "date" in parts else False
         keep = self._possible(parts, scores)
         kept = {name: values[keep] for name, values in parts.items()}

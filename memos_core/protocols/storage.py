@@ -140,6 +140,26 @@ class RecordStore(Protocol):
     def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
         """Set the rights of a grantee on the cube; an empty set takes them away."""
 
+    def stage(self, identity: str) -> int:
+        """Begin (or go on) to stage vectors of an embedder; returns how many versions there are to embed."""
+
+    def unstaged(self, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
+        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end)."""
+
+    def put_staged(self, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
+        """Stage vectors of the versions at these places."""
+
+    def switch_vectors(self, key: str, value: str, *, keep: bool) -> bool:
+        """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
+
+        Args:
+            key, value: the setting that says whose vectors they are.
+            keep: False removes all vectors instead.
+
+        Returns:
+            Whether it was done; not if versions without staged vectors have come in meanwhile.
+        """
+
     def audit(self, cube: CubeRow, after: int = 0) -> list[AuditEntry]:
         """Entries of the cube's audit chain after a number, oldest first."""
 

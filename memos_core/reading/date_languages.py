@@ -92,6 +92,13 @@ def _language(name: str | None) -> Language:
     )
 
 
+def time_words(name: str | None) -> Iterator[str]:
+    """Single words of a language (None, and those without a table: English) that belong to times."""
+    for word, (code, _) in _table(name if name in TABLES else "en").items():
+        if code in _ANCHORS and word.isalpha():
+            yield word
+
+
 def _table(name: str) -> dict[str, Coded]:
     """The words of one language with code and value."""
     table: dict[str, Coded] = {}

@@ -25,11 +25,6 @@ _MOST_CANDIDATES: Final = 256  # in one stretch of text: nobody writes that many
 _REACH: Final = 24  # characters around an anchor that can belong to its phrase
 _LEADING: Final = "pbFjfO"  # governs the date, and is no part of it
 _RULES: Final = (*named_dates.DAY_RULES, *relative_dates.RULES, *named_dates.RULES)
-# Words about times that make no date alone.
-_BESIDE: Final = re.compile(
-    r"\b(?:last|next|ago|recently|lately|soon|earlier|afterwards|letzte[nrsm]?|nächste[nrsm]?|neulich|kürzlich|bald|früher"
-    r"|dernière?|prochaine?|récemment|bientôt|últim[oa]|próxim[oa]|recientemente|pronto)\b|最近|以前|刚才|不久|后来"
-)
 _RELATIVE: Final = {name for name, _, _ in relative_dates.RULES}
 _RESOLVE: Final = {name: resolve for name, _, resolve in _RULES}
 # No rule begins with a mark, with "and", or with "the" before an ordinary word: most of the words around a date.
@@ -78,14 +73,6 @@ def find_dates(text: str, *, at: datetime | None, language: str | None = None) -
             for found in mentions
         ]
     )
-
-
-def says_time(text: str, *, language: str | None = None) -> bool:
-    """Whether a text has a word or number that belongs to times, also where it makes no date ("in the morning")."""
-    if not text.isascii() and dates_chinese.may_have_dates(text):
-        return True
-    lowered = text.lower()
-    return language_of(language).anchors.search(" " + lowered) is not None or _BESIDE.search(lowered) is not None
 
 
 def find_query_dates(question: str, *, now: datetime, language: str | None = None) -> tuple[AskedDate, ...]:

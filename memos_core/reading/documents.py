@@ -18,6 +18,7 @@ from memos_core.reading.html import html_blocks
 from memos_core.reading.markdown import markdown_blocks
 from memos_core.reading.plain_text import plain_blocks
 from memos_core.reading.times import in_utc
+from memos_core.types.checks import checked_document
 from memos_core.types.inputs import Document, DocumentFormat, Draft
 from memos_core.types.items import SourceRef
 from memos_core.types.names import check_text
@@ -77,6 +78,7 @@ def read_document(
         InvalidText: NUL characters, lone surrogates, or nothing to read.
         InvalidInput: `max_tokens` is below 1, or its time is out of range.
     """
+    checked_document(document)
     text = check_text(document.text, f"text of document {document.uri!r}")
     parsed = _parsed(text, document.format, now)
     pieces = pack(parsed.blocks, max_tokens=max_tokens, count=count)

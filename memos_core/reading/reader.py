@@ -10,11 +10,12 @@ from typing import Any, Literal
 import msgspec
 
 from memos_core.errors import InvalidInput, InvalidText
-from memos_core.reading.dates import find_dates, says_time
+from memos_core.reading.dates import find_dates
 from memos_core.reading.documents import read_document
 from memos_core.reading.entities import find_entities
 from memos_core.reading.messages import read_messages
-from memos_core.stores.index.analysis import detect_language, fold
+from memos_core.reading.time_words import says_time
+from memos_core.stores.index.analysis import detect_language, fold, words_of
 from memos_core.types.inputs import Document, Draft, Message
 from memos_core.types.items import Mentions
 from memos_core.types.names import check_text
@@ -72,11 +73,13 @@ def mentions_of(text: str, at: datetime | None) -> Mentions:
     Args:
         at: what "yesterday" is counted from; None leaves such words out.
     """
-    language = detect_language(fold(text))
+    folded = fold(text)
+    words = words_of(folded)
+    language = detect_language(folded, words)
     return Mentions(
         dates=find_dates(text, at=at, language=language),
         entities=find_entities(text, language=language),
-        says_time=says_time(text, language=language),
+        says_time=says_time(text, words, language),
         language=language,
     )
 

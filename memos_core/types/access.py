@@ -42,6 +42,8 @@ def rights_of(wanted: str | Right | Iterable[str | Right]) -> frozenset[Right]:
     Raises:
         InvalidInput: none at all, or a word that is no right.
     """
+    if not isinstance(wanted, Iterable):
+        raise InvalidInput(f"{wanted!r} is no right; rights are: {', '.join(Right)}")
     words = wanted.split(",") if isinstance(wanted, str) else list(wanted)
     found: set[Right] = set()
     for word in words:
@@ -73,6 +75,8 @@ class Actor(msgspec.Struct, frozen=True):
             raise InvalidName(f"actor {actor.id!r} looks like a role; roles are given as Actor(id, roles=(...))")
         if actor.id.startswith(RESERVED_PREFIX):
             raise InvalidName(f"actor {actor.id!r} is reserved for memos itself")
+        if isinstance(actor.roles, str):
+            raise InvalidName(f"roles are given as a tuple of names, not {actor.roles!r}; for one, give ({actor.roles!r},)")
         for role in actor.roles:
             check_name(role, "role")
         return actor
@@ -101,5 +105,5 @@ def check_grantee(value: str) -> str:
     """A grantee as grants store it: "*", an actor id, or "role:" and a role's name."""
     if value == EVERYBODY:
         return value
-    check_name(value.removeprefix(ROLE_PREFIX), "grantee")
+    check_name(value.removeprefix(ROLE_PREFIX) if isinstance(value, str) else value, "grantee")
     return value

@@ -24,6 +24,11 @@ Op = Literal["add", "update", "delete", "restore"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def utc_now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
 def micros(at: datetime) -> int:
     """An aware time as whole microseconds since 1970, the way stores keep it."""
     return (at - _EPOCH) // timedelta(microseconds=1)

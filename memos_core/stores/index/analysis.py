@@ -203,23 +203,34 @@ def idf(held: NDArray[np.integer] | NDArray[np.floating], rows: int) -> NDArray[
 def guess_language(words: Iterable[str]) -> str | None:
     """The language whose function words occur most, or None where none speaks clearly enough."""
     votes: dict[str, float] = {}
+    known = LANGUAGE_WEIGHTS
     for word in words:
-        for language, weight in LANGUAGE_WEIGHTS.get(word, ()):
-            votes[language] = votes.get(language, 0.0) + weight
+        if word in known:
+            for language, weight in known[word]:
+                votes[language] = votes.get(language, 0.0) + weight
     if not votes:
         return None
     best = max(votes, key=lambda each: (votes[each], each == DEFAULT_LANGUAGE))
     return best if votes[best] >= 0.5 else None
 
 
-def detect_language(folded: str) -> str | None:
-    """The language of a folded text: by script where that decides, else by its function words."""
-    if folded.isascii():
-        return guess_language(_ASCII_WORD.findall(folded))
-    for language, pattern in _SCRIPTS:
-        if pattern.search(folded):
-            return language
-    return guess_language(_WORD.findall(folded))
+def words_of(folded: str) -> list[str]:
+    """The words of a folded text; runs of scripts without spaces are not cut."""
+    return (_ASCII_WORD if folded.isascii() else _WORD).findall(folded)
+
+
+def detect_language(folded: str, words: Iterable[str] | None = None) -> str | None:
+    """The language of a folded text: by script where that decides, else by its function words.
+
+    Args:
+        folded: the text.
+        words: its words, where they are known already.
+    """
+    if not folded.isascii():
+        for language, pattern in _SCRIPTS:
+            if pattern.search(folded):
+                return language
+    return guess_language(words_of(folded) if words is None else words)
 
 
 def _grams(run: str) -> list[str]:

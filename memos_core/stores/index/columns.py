@@ -67,7 +67,7 @@ class Column:
 
     def mask(self, condition: Condition, rows: Rows) -> Mask:
         """For each of these rows whether its value fulfils the condition."""
-        codes = self._codes.view[rows]
+        codes = self._codes.view if len(rows) == self.rows else self._codes.view[rows]  # all, in order
         op, wanted = condition.op, condition.value
         number = isinstance(wanted, int | float) and not isinstance(wanted, bool) and abs(wanted) <= _EXACT
         listed = wanted if op == "in" else (wanted,)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memos_core.errors import WrongDimension
 from memos_core.filters import Filter
 from memos_core.protocols.storage import RecordStore
+from memos_core.stores.index import vectors
 from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
 from memos_core.stores.index.cube_files import CubeFiles
@@ -34,6 +35,7 @@ Floats = NDArray[np.float32]
 
 FLUSH_ROWS = 8192
 SMALL_ROWS = 1024  # a cube with fewer rows has no files: it is filled from the truth when first used
+_ROUNDING = 1e-5  # of float32 sums, on top of what quantising loses
 _SCAN = 0.4  # above this share of the rows, scoring all of a part and choosing is faster than gathering
 
 
@@ -160,7 +162,7 @@ class CubeIndex:
         tokens: list[bytes | None] = []
         ended: list[tuple[int, int]] = []
         replaces: dict[int, int] = {}
-        for record, vectors in piece:
+        for record, blobs in piece:
             if record.prev:
                 ended.append((record.prev, record.seq))
             body = record.body
@@ -174,8 +176,8 @@ class CubeIndex:
             for name, value in self._row(record, body, analyzed.length).items():
                 columns[name].append(value)
             terms.append(analyzed.terms)
-            dense.append(vectors.dense if vectors else None)
-            tokens.append(vectors.tokens if vectors else None)
+            dense.append(blobs.dense if blobs else None)
+            tokens.append(blobs.tokens if blobs else None)
         table.extend({name: np.array(values) for name, values in columns.items()})
         self._tail.add(terms, dense, tokens)
         self._end(ended, replaces)
@@ -341,11 +343,12 @@ class CubeIndex:
         """Cosine of each of these rows (ascending) with the query, from the int8 vectors."""
         scores = np.zeros(len(rows), dtype=np.float32)
         for part, low, high in self._by_part(rows):
-            own = rows[low:high] - part.start
-            if len(own) > _SCAN * len(part):
-                scores[low:high] = query.first_pass(part.codes, part.scales)[own]
+            if high - low == len(part):  # all of it, in order
+                scores[low:high] = _part_cosines(query, part, None)
+            elif high - low > _SCAN * len(part):
+                scores[low:high] = _part_cosines(query, part, None)[rows[low:high] - part.start]
             else:
-                scores[low:high] = query.first_pass(part.codes[own], part.scales[own])
+                scores[low:high] = _part_cosines(query, part, rows[low:high] - part.start)
         return scores
 
     def token_matches(self, rows: Rows, question: Floats) -> Floats:
@@ -375,15 +378,17 @@ class CubeIndex:
             rows = self.moment(as_of).rows
             if among is not None:
                 rows = np.intersect1d(rows, self.table.rows_of(np.array(among, dtype=np.int64)))
-            return self._nearest(QueryVector(vector), rows, count)
+            return self.nearest_rows(vector, rows, count)
 
-    def _nearest(self, query: QueryVector, rows: Rows, count: int) -> list[tuple[int, float]]:
+    def nearest_rows(self, vector: Floats, rows: Rows, count: int) -> list[tuple[int, float]]:
+        """As `nearest`, among these rows (ascending) of an index that is caught up and locked."""
+        query = QueryVector(vector)
         if not len(rows) or count < 1:
             return []
-        scores = self.cosines(query, rows)
-        error = max(float(part.errors.max(initial=0.0)) for part in self.parts if len(part)) + query.error
-        kth = float(scores[best(scores, count)[-1]])
-        candidates = rows[scores >= kth - 2 * error]
+        error = max(part.max_error for part in self.parts) + _ROUNDING
+        candidates = _within(rows, self.cosines(query, rows), count, error + query.error * (1 + error))
+        # The error of the question's own quantisation is gone when its exact vector is multiplied: fewer are left to read.
+        candidates = _within(candidates, self._half_exact(query, candidates), count, error)
         seqs = self.table["seq"][candidates]
         vectors_of = self.table["vectors_of"][candidates]
         stored = self._store.dense_vectors(self.cube, vectors_of[vectors_of > 0].tolist())
@@ -394,6 +399,14 @@ class CubeIndex:
             exact[there] = np.frombuffer(joined, dtype="<f4").reshape(len(there), self.dims) @ query.exact
         order = np.lexsort((seqs, -exact))[:count]
         return [(int(seqs[place]), float(exact[place])) for place in order]
+
+    def _half_exact(self, query: QueryVector, rows: Rows) -> Floats:
+        """Cosine of each of these rows (ascending) as quantised with the exact query."""
+        scores = np.zeros(len(rows), dtype=np.float32)
+        for part, low, high in self._by_part(rows):
+            own = rows[low:high] - part.start
+            scores[low:high] = (part.codes[own].astype(np.float32) @ query.exact) * part.scales[own]
+        return scores
 
     def _by_part(self, rows: Rows) -> Iterable[tuple[Part, int, int]]:
         """Each part with the slice of these rows (ascending) that it holds."""
@@ -437,6 +450,23 @@ _ROW_COLUMNS = (
     "salience",
     "timed",
 )
+
+
+def _part_cosines(query: QueryVector, part: Part, rows: Rows | None) -> Floats:
+    """Approximate cosines of rows of a part (None: of all) with a query."""
+    if not vectors.SIMD:
+        unpacked = part.unpacked
+        return np.asarray((unpacked if rows is None else unpacked[rows]) @ query.exact, dtype=np.float32)
+    if rows is None:
+        return query.first_pass(part.codes, part.scales)
+    return query.first_pass(part.codes[rows], part.scales[rows])
+
+
+def _within(rows: Rows, scores: Floats, count: int, error: float) -> Rows:
+    """Those rows that can be among the best, when each score may be off by so much."""
+    kth = float(scores[best(scores, count)[-1]])
+    chosen: Rows = rows[scores >= kth - 2 * error]
+    return chosen
 
 
 def indexed_text(text: str, context: str) -> str:

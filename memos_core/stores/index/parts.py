@@ -23,6 +23,19 @@ from memos_core.stores.index.vectors import Codes, Floats, quantise
 Rows = NDArray[np.int64]
 
 
+class _Unpacked:
+    """Vectors of a part as float32: made when the SIMD library is missing, and kept. Four times the memory, BLAS's speed."""
+
+    def __init__(self) -> None:
+        self._floats: Floats | None = None
+
+    def get(self, codes: Codes, scales: Floats) -> Floats:
+        """Vectors (rows, dims) as they were quantised."""
+        if self._floats is None or len(self._floats) != len(scales):
+            self._floats = codes * scales[:, None]
+        return self._floats
+
+
 class Tail:
     """The newest rows.
 
@@ -42,6 +55,8 @@ class Tail:
         self._scales = Growing(np.float32)
         self._errors = Growing(np.float32)
         self._token_dims = token_dims
+        self.max_error = 0.0
+        self._unpacked = _Unpacked()
         self._terms = GrowingRagged({"names": Growing(np.uint32)})
         self._tokens = GrowingRagged({"codes": Growing(np.uint8, (token_dims // 2,))})
 
@@ -62,6 +77,11 @@ class Tail:
     def errors(self) -> Floats:
         """Length of what quantising lost (rows,)."""
         return self._errors.view
+
+    @property
+    def unpacked(self) -> Floats:
+        """Vectors (rows, dims) as float32, for machines without the SIMD library."""
+        return self._unpacked.get(self.codes, self.scales)
 
     @property
     def tokens(self) -> Ragged:
@@ -91,6 +111,7 @@ class Tail:
         self._codes.extend(codes)
         self._scales.extend(np.where([blob is None for blob in dense], np.float32(0), scales))
         self._errors.extend(errors)
+        self.max_error = max(self.max_error, float(errors.max(initial=0.0)))
         for place, (words, blob) in enumerate(zip(terms, tokens, strict=True)):
             self._terms.add({"names": self.postings.add(first + place, words)})
             self._tokens.add({"codes": decode_codes(blob or b"", self._token_dims)})
@@ -113,14 +134,25 @@ class MappedPart:
         self.codes: Codes = arrays["codes"]
         self.scales: Floats = arrays["scales"]
         self.errors: Floats = arrays["errors"]
+        self.max_error = float(self.errors.max(initial=0.0))
+        self._unpacked = _Unpacked()
         self.tokens = Ragged(arrays["token_starts"], {"codes": arrays["token_codes"]})
         self.terms = Ragged(arrays["name_starts"], {"names": arrays["names"]})
         self.postings = MappedPostings(
-            arrays["term_hashes"], arrays["term_starts"], arrays["term_rows"], arrays["term_counts"]
+            arrays["term_hashes"],
+            arrays["term_starts"],
+            arrays["term_rows"],
+            arrays["term_counts"],
+            len(self.scales),
         )
 
     def __len__(self) -> int:
         return len(self.scales)
+
+    @property
+    def unpacked(self) -> Floats:
+        """Vectors (rows, dims) as float32, for machines without the SIMD library."""
+        return self._unpacked.get(self.codes, self.scales)
 
     nbytes = 0  # the operating system keeps what is in use and drops it when it must
 

@@ -18,6 +18,7 @@ Rows = NDArray[np.int32]
 Counts = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
 Names = NDArray[np.uint32]
+_GATHERED = 1 << 20
 _MOST = 255  # occurrences of one term in one text that are told apart
 
 
@@ -96,7 +97,8 @@ class TailPostings:
 class MappedPostings:
     """Postings that stay as they are: sorted term hashes, and the rows of each term side by side."""
 
-    def __init__(self, hashes: Hashes, starts: NDArray[np.int64], rows: Rows, counts: Counts) -> None:
+    def __init__(self, hashes: Hashes, starts: NDArray[np.int64], rows: Rows, counts: Counts, part_rows: int) -> None:
+        self._part_rows = part_rows
         self._hashes, self._starts, self._rows, self._counts = hashes, starts, rows, counts
         self._names = (hashes >> np.uint64(32)).astype(np.uint32)
 
@@ -122,10 +124,20 @@ class MappedPostings:
         known = np.flatnonzero(self._names[places] == names)
         low, high = self._starts[places[known]], self._starts[places[known] + 1]
         counts[known] = high - low
-        if int(self._rows.max(initial=-1)) >= until:
-            own = [int(np.searchsorted(self._rows[a:b], until)) for a, b in zip(low, high, strict=True)]
-            counts[known] = own
+        if until < self._part_rows:
+            counts[known] = self._before(low, high, until)
         return counts
+
+    def _before(self, low: NDArray[np.int64], high: NDArray[np.int64], until: int) -> NDArray[np.int64]:
+        """How many rows below a number there are in each of these stretches of the postings."""
+        lengths = high - low
+        begins = np.cumsum(lengths) - lengths
+        if int(lengths.sum()) > _GATHERED:  # looking into each stretch is cheaper than copying them all
+            found = [int(np.searchsorted(self._rows[a:b], until)) for a, b in zip(low, high, strict=True)]
+            return np.array(found, dtype=np.int64)
+        places = np.arange(int(lengths.sum())) + np.repeat(low - begins, lengths)
+        below = (self._rows[places] < until).astype(np.int64)
+        return np.add.reduceat(below, begins) if len(below) else lengths
 
     def entries(self) -> tuple[Hashes, Rows, Counts]:
         """Every posting as (term hash, row, count), ordered by hash, then row."""

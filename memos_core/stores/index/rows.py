@@ -19,8 +19,8 @@ NONE: Final = -1
 STATES: Final = tuple(LifecycleState)
 
 # seq: the change that made the row; until: the change that ended it (ALIVE: none has); vectors_of: the change that holds
-# its vectors (0: none); length: meaningful terms; timed: whether a date or number is said; the rest as in MemoryItem, names as numbers (NONE: has none), times in
-# microseconds.
+# its vectors (0: none); length: meaningful terms; timed: whether a time or number is said; the rest as in MemoryItem,
+# names as numbers (NONE: has none), times in microseconds.
 COLUMNS: Final = {
     "seq": np.int64,
     "until": np.int64,

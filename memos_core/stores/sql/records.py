@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,16 +21,11 @@ from memos_core.stores.sql.schema import position, seq_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.items import LifecycleState
-from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, from_micros, micros
+from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, from_micros, micros, utc_now
 
 _v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
 _SLICE = 2000
 STAGED = "staged_embedder"  # setting: whose vectors are being staged
-
-
-def utc_now() -> datetime:
-    """The time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class SqlStore:

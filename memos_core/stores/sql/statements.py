@@ -17,6 +17,7 @@ _Compiled = tuple[str, tuple[str, ...], dict[str, Any]]
 
 # Lists of values are bound in one of these sizes, the rest filled up with the last value, so that few texts exist.
 _SIZES = (1, 4, 16, 64, 256)
+_MEMBERS = tuple(f"m{place}" for place in range(_SIZES[-1]))
 
 
 class Statements:
@@ -44,14 +45,16 @@ class Statements:
     ) -> Iterator[Any]:
         """Rows of a statement with `column.in_(parameters)`, run for all members in slices."""
         for start in range(0, len(members), _SIZES[-1]):
-            piece = members[start : start + _SIZES[-1]]
+            piece = list(members[start : start + _SIZES[-1]])
             size = next(size for size in _SIZES if size >= len(piece))
-            bound: dict[str, Any] = {f"m{i}": piece[min(i, len(piece) - 1)] for i in range(size)}
+            piece.extend(piece[-1:] * (size - len(piece)))
+            bound: dict[str, Any] = dict(zip(_MEMBERS, piece, strict=False))
 
             def sized(size: int = size) -> Statement:
-                return build([bindparam(f"m{i}") for i in range(size)])
+                return build([bindparam(name) for name in _MEMBERS[:size]])
 
-            yield from self.run(connection, (key, size), sized, {**bound, **(values or {})})
+            bound.update(values or {})
+            yield from self.run(connection, (key, size), sized, bound).fetchall()
 
     def insert(self, connection: Connection, table: TableClause, columns: tuple[str, ...], rows: Iterable[Any]) -> None:
         """Insert rows given as tuples in the order of `columns`."""

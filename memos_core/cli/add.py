@@ -1,0 +1,106 @@
+"""`memos add`: facts, or messages, one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from memos_core.cli.opening import writing
+from memos_core.cli.options import Command, Settings, pass_settings
+from memos_core.cli.output import Output, counted
+from memos_core.cli.values import parse_metadata, parse_time, text_or_stdin
+from memos_core.errors import InvalidText
+
+if TYPE_CHECKING:
+    from memos_core.view import Added
+
+_EXAMPLES: Final = """
+Examples:
+  memos add "I moved to Lisbon in May." --tag home
+  memos add "Rent is 900 a month" --key rent --meta currency=EUR --at 2024-05-08
+  memos add --speaker Alice --conversation t1 "He turned three yesterday"
+  pbpaste | memos add -
+"""
+
+
+@click.command("add", cls=Command, epilog=_EXAMPLES)
+@click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
+@click.option("--type", "type_", metavar="WORD", help="What to call it (else fact, or message).")
+@click.option("--id", "id_", metavar="ID", help="An id of your own, unique in the cube.")
+@click.option("--key", metavar="NAME", help="A name to address it by, unique in the cube.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label (several times for several).")
+@click.option("--meta", metavar="NAME=VALUE", multiple=True, help="Metadata; JSON values are taken as such.")
+@click.option("--metadata", metavar="JSON", help="Metadata as a JSON object.")
+@click.option("--at", metavar="TIME", help="When it happened or was said (ISO 8601; UTC without a zone).")
+@click.option("--confidence", type=float, metavar="NUMBER", help="From 0 to 1.")
+@click.option("--conversation", metavar="NAME", help="The thread it belongs to.")
+@click.option("--speaker", metavar="NAME", help="Take it as a message of this person.")
+@click.option("--role", metavar="ROLE", help="Take it as a message in this role (user, assistant, ...).")
+@click.option("--not-indexed", is_flag=True, help="Keep it out of every search.")
+@pass_settings
+def add_command(
+    settings: Settings,
+    texts: tuple[str, ...],
+    type_: str | None,
+    id_: str | None,
+    key: str | None,
+    tags: tuple[str, ...],
+    meta: tuple[str, ...],
+    metadata: str | None,
+    at: str | None,
+    confidence: float | None,
+    conversation: str | None,
+    speaker: str | None,
+    role: str | None,
+    not_indexed: bool,
+) -> None:
+    """Remember a text, or several; "-" reads one from standard input.
+
+    Prints the id of each. The store is made if there is none.
+    """
+    said = [text_or_stdin(text) for text in texts]
+    if not all(text.strip() for text in said):  # before a store is made for nothing
+        raise InvalidText("the text has no words; there is nothing to remember")
+    content: list[Any] = list(said)
+    if speaker is not None or role is not None:
+        content = [{"role": role or "user", "content": text, "speaker": speaker} for text in said]
+    options: dict[str, Any] = {
+        "type": type_,
+        "id": id_,
+        "key": key,
+        "tags": tags,
+        "metadata": parse_metadata(meta, metadata),
+        "occurred_at": None if at is None else parse_time(at, "--at"),
+        "confidence": confidence,
+        "indexed": not not_indexed,
+    }
+    with writing(settings, create=True, conversation=conversation) as session:
+        tell_added(session.add(content, **options), Output(settings))
+
+
+def tell_added(added: Added, output: Output) -> None:
+    """Say what became of what was added: in a pipe, the ids alone."""
+    if output.as_json:
+        output.document(
+            {
+                "ids": added.ids,
+                "added": added.new,
+                "known": added.known,
+                "changed": added.changed,
+                "removed": added.removed,
+                "seqs": added.seqs,
+            }
+        )
+        return
+    for id in added.ids:
+        if not output.terminal:
+            output.done(id)
+        elif id in added.known:
+            output.done(f"{id}  known already")
+        elif id in added.changed:
+            output.done(f"{id}  changed")
+        else:
+            output.done(f"{id}  added")
+    if output.terminal and len(added.ids) > 1:
+        output.note(f"{counted(len(added.new), 'item')} added, {len(added.known)} known, {len(added.changed)} changed")

@@ -1,0 +1,124 @@
+"""`memos history`: every version of an item, and what changed from one to the next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from memos_core.cli.listing import require_one
+from memos_core.cli.opening import reading
+from memos_core.cli.options import Command, Settings, pass_settings
+from memos_core.cli.output import Output, moment, one_line, printable
+from memos_core.cli.search import item_json
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from memos_core.types.items import MemoryItem, Version
+
+_INDENT: Final = "    "
+_EXAMPLES: Final = """
+Examples:
+  memos history 01a1fea6e76e00c1826ac550c85ec7f1
+  memos history --key rent
+  memos history --key rent --json | jq -r '[.version, .at, .item.text] | @tsv'
+
+Without colours, [-words-] went and {+words+} came.
+"""
+
+
+@click.command("history", cls=Command, epilog=_EXAMPLES)
+@click.argument("id", required=False)
+@click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
+@click.option("--full", is_flag=True, help="Show texts whole, not only what stands around a change.")
+@pass_settings
+def history_command(settings: Settings, id: str | None, key: str | None, full: bool) -> None:
+    """Show all versions of an item, oldest first: who made them, when, and what changed. Deletions are among them."""
+    output = Output(settings)
+    require_one(id, key)
+    with reading(settings) as session:
+        versions = session.history(id, key=key)
+    if output.as_json:
+        for version in versions:
+            output.document(_version_json(version))
+        return
+    output.texts(_lines(versions, full, colour=output.terminal and not output.console.no_color))
+
+
+def _version_json(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "op": version.op,
+        "actor": version.actor,
+        "at": version.at,
+        "seq": version.seq,
+        "item": None if version.item is None else item_json(version.item),
+    }
+
+
+def _lines(versions: Sequence[Version], full: bool, *, colour: bool) -> Iterator[Text]:
+    from rich.text import Text
+
+    before: MemoryItem | None = None
+    for version in versions:
+        facts = f"  {version.op} by {printable(version.actor)}, {moment(version.at)}, change {version.seq}"
+        yield Text.assemble((f"v{version.version}", "bold"), (facts, "dim"))
+        item = version.item
+        if item is None:
+            yield Text(f"{_INDENT}deleted", style="red" if colour else "")
+            continue
+        if before is None:
+            yield Text(_INDENT + printable(item.text).replace("\n", "\n" + _INDENT))
+        elif before.text != item.text:
+            yield _text_change(before.text, item.text, full, colour)
+        for name, old, new in _field_changes(before, item):
+            yield Text(f"{_INDENT}{name}: {one_line(old) or '(none)'} → {one_line(new) or '(none)'}")
+        if before is not None and before.text == item.text and not any(_field_changes(before, item)):
+            yield Text(f"{_INDENT}as before", style="dim")
+        before = item
+
+
+def _text_change(old: str, new: str, full: bool, colour: bool) -> Text:
+    from rich.text import Text
+
+    from memos_core.cli.diffs import differences, with_little_around
+
+    stretches = differences(printable(old), printable(new))
+    if not full:
+        stretches = with_little_around(stretches)
+    changed = Text(_INDENT)
+    for op, text in stretches:
+        shown = text.replace("\n", "\n" + _INDENT)
+        if op == "same":
+            changed.append(shown)
+        elif colour:
+            changed.append(shown, "strike red" if op == "gone" else "green")
+        else:
+            changed.append(f"[-{shown}-]" if op == "gone" else f"{{+{shown}+}}")
+    return changed
+
+
+def _field_changes(before: MemoryItem | None, item: MemoryItem) -> Iterator[tuple[str, str, str]]:
+    """(name, old, new) of everything but the text that is different."""
+    if before is None:
+        return
+    old, new = _fields(before), _fields(item)
+    yield from ((name, old[name], new[name]) for name in new if old[name] != new[name])
+
+
+def _fields(item: MemoryItem) -> dict[str, str]:
+    return {
+        "type": item.type,
+        "key": item.key or "",
+        "tags": ", ".join(item.tags),
+        "metadata": json.dumps(item.metadata, ensure_ascii=False) if item.metadata else "",
+        "payload": "" if item.payload is None else json.dumps(item.payload, ensure_ascii=False),
+        "occurred": moment(item.occurred_at),
+        "confidence": f"{item.confidence:g}",
+        "search": "" if item.indexed else "kept out",
+        "state": str(item.state),
+        "links": ", ".join(f"{link.relation} {link.target}" for link in item.links),
+    }

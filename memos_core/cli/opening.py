@@ -1,0 +1,132 @@
+"""Which store, on whose behalf, which cubes: what the command line, the environment and a memos.toml say together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from memos_core.cli.options import Settings
+from memos_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from memos_core.mos import MOS
+    from memos_core.session import Session
+
+DEFAULT_STORE: Final = "./memory"
+NO_EMBEDDER: Final = "none"
+
+
+def actor_of(settings: Settings) -> str:
+    """On whose behalf: as said, else as the environment says, else the login name."""
+    said = settings.actor or os.environ.get("MEMOS_ACTOR")
+    if said:
+        return said
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError) as error:
+        raise click.UsageError(
+            "your login name cannot be found out; say who you are with --as or $MEMOS_ACTOR"
+        ) from error
+
+
+def arguments_of(settings: Settings) -> dict[str, Any]:
+    """The arguments of `MOS.open`.
+
+    Raises:
+        click.UsageError: both a store and a memos.toml were named.
+        InvalidConfig: the memos.toml cannot be read.
+    """
+    if settings.store and settings.config:
+        raise click.UsageError("--store and --config both say where the store is; give one of them")
+    if settings.config:
+        from memos_core.config import read_config
+
+        arguments = read_config(Path(settings.config)).arguments()
+    else:
+        arguments = {"location": settings.store or os.environ.get("MEMOS_STORE") or DEFAULT_STORE}
+    if settings.embedder:
+        arguments["embedder"] = settings.embedder
+    if arguments.get("embedder") == NO_EMBEDDER:
+        arguments["embedder"] = None
+    return arguments
+
+
+def database_of(arguments: dict[str, Any]) -> Path:
+    """The file that a store at this location has.
+
+    Raises:
+        UnsupportedStore: it is a URL of a database that is not supported.
+    """
+    from memos_core.stores.opening import DATABASE, folder_of
+
+    return folder_of(arguments["location"]) / DATABASE
+
+
+def require_store(settings: Settings) -> Path:
+    """The database of a store that there is: nothing is made by merely asking.
+
+    Raises:
+        StoreError: there is none.
+    """
+    arguments = arguments_of(settings)
+    database = database_of(arguments)
+    if not database.exists():
+        raise StoreError(
+            f"there is no store at {arguments['location']} (no {database.name} in it); name one with --store or "
+            "$MEMOS_STORE, or make one with `memos add` or `memos ingest`"
+        )
+    return database
+
+
+@contextmanager
+def opened(settings: Settings, *, create: bool = False) -> Iterator[MOS]:
+    """The store, closed at the end.
+
+    Args:
+        settings: which.
+        create: make it if there is none.
+
+    Raises:
+        StoreError: there is none, and none shall be made; or as `MOS.open` says.
+    """
+    from memos_core.mos import MOS
+
+    arguments = arguments_of(settings)
+    fresh = not database_of(arguments).exists()
+    if fresh and not create:
+        require_store(settings)
+    with MOS.open(**arguments) as mos:
+        if fresh and not settings.quiet and not settings.as_json:
+            said = f"made a new store at {arguments['location']}"
+            if arguments.get("embedder") is None and settings.embedder != NO_EMBEDDER:
+                said += "; it has no embedder, so search goes by words alone (`memos reembed minilm` adds one)"
+            click.echo(f"memos: {said}", err=True)
+        yield mos
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Session]:
+    """A session that reads, from a store that there is."""
+    with opened(settings) as mos:
+        yield mos.session(actor_of(settings), read_from=settings.cubes or None, write_to=[])
+
+
+@contextmanager
+def writing(settings: Settings, *, create: bool = False, conversation: str | None = None) -> Iterator[Session]:
+    """A session that reads and writes.
+
+    Args:
+        settings: in which store, for whom, in which cubes.
+        create: make the store if there is none.
+        conversation: what is added belongs to it.
+    """
+    with opened(settings, create=create) as mos:
+        cubes = settings.cubes or None
+        yield mos.session(actor_of(settings), conversation=conversation, read_from=cubes, write_to=cubes)
