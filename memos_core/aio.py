@@ -1,19 +1,22 @@
 """AsyncMOS and AsyncSession: the same methods, awaited. Nothing here blocks the event loop.
 
 Work runs on a bounded pool of threads. Where the embedder has asynchronous methods of its own (LangChain's and
-LlamaIndex's have), it is awaited in the caller's loop, in which its connections live, and only the rest goes to a thread.
+LlamaIndex's have), `add`, `search` and `context` await it in the caller's loop, in which its connections live, and only the
+rest goes to a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from memos_core.context import Context
+from memos_core.errors import StoreClosed
 from memos_core.mos import MOS
 from memos_core.session import Session
 from memos_core.types.access import Actor
@@ -31,11 +34,17 @@ class _Threads:
     def __init__(self, workers: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="memos-async")
 
+        self._closed = False
+
     async def run(self, call: Callable[[], _T]) -> _T:
+        if self._closed:
+            raise StoreClosed("this store is closed; open it anew")
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=True)
+    async def close(self) -> None:
+        """Take no more calls, and wait for those under way."""
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
 
 _SHARED = _Threads(WORKERS)  # for sessions of a MOS that has no threads for this; none is started before the first call
@@ -83,7 +92,6 @@ class AsyncSession:
         return cls(session, _SHARED)
 
     read = _session_twin(Session.read)
-    context = _session_twin(Session.context)
     get = _session_twin(Session.get)
     list = _session_twin(Session.list)
     history = _session_twin(Session.history)
@@ -94,6 +102,7 @@ class AsyncSession:
     rollback = _session_twin(Session.rollback)
     _add = _session_twin(Session.add)
     _search = _session_twin(Session.search)
+    _context = _session_twin(Session.context)
 
     async def add(self, content: object, **options: Any) -> Added:
         """As `Session.add`, with the same options."""
@@ -101,19 +110,29 @@ class AsyncSession:
         if embed is None or options.get("vectors") is not None:
             return await self._add(content, **options)
         options.pop("vectors", None)
-        drafts = await self.read(content, **options)
         view = self.sync.view
-        vectors = await embed(view.texts_to_embed(drafts))
-        return await self._threads.run(lambda: view.add(drafts, vectors=vectors))
+        await self._threads.run(view.check_writable)
+        drafts = await self.read(content, **options)
+        texts = view.texts_to_embed(drafts)
+        embedded = await embed(texts) if texts else None
+        return await self._threads.run(lambda: view.add(drafts, embedded=embedded))
 
     async def search(self, query: str, **options: Any) -> Hits:
         """As `Session.search`, with the same options."""
+        return await self._search(query, **await self._with_vector(query, options))
+
+    async def context(self, query: str, **options: Any) -> Context:
+        """As `Session.context`, with the same options."""
+        return await self._context(query, **await self._with_vector(query, options))
+
+    async def _with_vector(self, query: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The options, with the vector of the question where the embedder makes it asynchronously."""
         embed = self._native("aembed_query")
-        if embed is not None and options.get("vector") is None and query.strip():
-            as_of = options.get("as_of")
-            text = await self._threads.run(lambda: self.sync.view.text_to_embed(query, as_of))
-            options["vector"] = await embed(text)
-        return await self._search(query, **options)
+        if embed is None or options.get("vector") is not None or not isinstance(query, str) or not query.strip():
+            return options
+        as_of = options.get("as_of")
+        text = await self._threads.run(lambda: self.sync.view.text_to_embed(query, as_of))
+        return {**options, "vector": self.sync.view.embedding.answered(await embed(text))}
 
     def _native(self, method: str) -> Callable[[Any], Awaitable[Any]] | None:
         """The embedder's own asynchronous method, where it has one."""
@@ -125,6 +144,21 @@ class AsyncSession:
         """On whose behalf it acts."""
         return self.sync.actor
 
+    @property
+    def conversation(self) -> str | None:
+        """The thread that is going on."""
+        return self.sync.conversation
+
+    @property
+    def read_from(self) -> Sequence[str]:
+        """Names of the cubes it reads from."""
+        return self.sync.read_from
+
+    @property
+    def write_to(self) -> Sequence[str]:
+        """Names of the cubes it writes to."""
+        return self.sync.write_to
+
     def __repr__(self) -> str:
         return f"Async{self.sync!r}"
 
@@ -133,7 +167,7 @@ class AsyncMOS:
     """A `MOS` whose methods are awaited: `async with AsyncMOS.open("./memory") as mos: ...`.
 
     Args:
-        opening: opens the MOS that does the work; called on a thread when the block is entered, or first used.
+        opening: opens the MOS that does the work; called on a thread when the block is entered.
         workers: how many calls run at once.
     """
 
@@ -147,6 +181,11 @@ class AsyncMOS:
     def open(cls, location: str | Path = "./memory", *, workers: int = WORKERS, **options: Any) -> AsyncMOS:
         """The store at a location, opened when the `async with` block is entered; options as for `MOS.open`."""
         return cls(functools.partial(MOS.open, location, **options), workers=workers)
+
+    @classmethod
+    def from_config(cls, path: str | Path, *, workers: int = WORKERS) -> AsyncMOS:
+        """The store that a TOML file describes, opened when the `async with` block is entered."""
+        return cls(functools.partial(MOS.from_config, path), workers=workers)
 
     @classmethod
     def of(cls, mos: MOS, *, workers: int = WORKERS) -> AsyncMOS:
@@ -186,10 +225,10 @@ class AsyncMOS:
     stats = _mos_twin(MOS.stats)
 
     async def close(self) -> None:
-        """Let go of the store. Doing it twice does nothing."""
+        """Let go of the store, after the calls under way. Doing it twice does nothing."""
+        await self._threads.close()
         if self._sync is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._sync.close)
-        self._threads.close()
 
     async def __aenter__(self) -> Self:
         async with self._lock:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,8 +26,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     location: str = "./memory"
     embedder: str | None = None
-    deadline: float = 30.0
-    index_budget_mb: int = 512
+    deadline: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    index_budget_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -56,7 +56,6 @@ def read_config(path: Path) -> Config:
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
         raise InvalidConfig(f"{path}: {error}; settings are: {known}") from error
-    plain = "://" not in config.location and config.location != ":memory:"
-    if plain and not Path(config.location).is_absolute():
-        return msgspec.structs.replace(config, location=str(path.parent / config.location))
-    return config
+    if "://" in config.location or config.location == ":memory:" or not config.location.strip():
+        return config
+    return msgspec.structs.replace(config, location=str(path.parent / Path(config.location).expanduser()))

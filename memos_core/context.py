@@ -67,8 +67,8 @@ def build(
     Raises:
         InvalidInput: fewer than one token.
     """
-    if max_tokens < 1:
-        raise InvalidInput(f"max_tokens is at least 1, not {max_tokens}")
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+        raise InvalidInput(f"max_tokens is a whole number from 1 on, not {max_tokens!r}")
     stable = _fitting(pinned, int(max_tokens * STABLE_SHARE), count_tokens)
     used = sum(count_tokens(line(item)) + 1 for item in stable)
     known = {(item.cube_id, item.id) for item in stable}

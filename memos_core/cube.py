@@ -103,10 +103,10 @@ class MemCube:
         return self._memory.add(transaction, self.lock(transaction), prepared)
 
     def update(
-        self, transaction: Transaction, record: Record, changes: dict[str, Any], blob: VectorBlobs | None
+        self, transaction: Transaction, record: Record, changes: dict[str, Any], blob: VectorBlobs | None, mark: str
     ) -> int:
         """Write the next version of the item whose newest version is `record`."""
-        return self._memory.update(transaction, self.lock(transaction), record, changes, blob)
+        return self._memory.update(transaction, self.lock(transaction), record, changes, blob, mark)
 
     def delete(self, transaction: Transaction, ids: Sequence[str]) -> int:
         """Delete (restorable) those of these items that there are; returns how many."""

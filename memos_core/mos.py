@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -104,6 +106,8 @@ class MOS:
         self._indexes = Indexes(store, self._embedding, folder=index_folder, budget=index_budget)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes)
         self._searcher = Searcher(store, self._embedding, self._indexes, pool=self._pool, now=now)
+        own = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
     @classmethod
     def open(
@@ -312,8 +316,7 @@ class MOS:
         """
         self._check_open()
         made, spec = (None, "") if embedder is None else load_embedder(embedder)
-        done = reembed(self._store, made, spec, progress)
-        self._embedding.rebind(made, spec)
+        done = reembed(self._store, self._embedding, made, spec, progress)
         self._indexes.close()
         return done
 
@@ -345,10 +348,21 @@ class MOS:
                 return
             self._closed = True
         self._pool.shutdown(wait=True)
-        self._indexes.close()
-        self._store.close()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        try:
+            self._indexes.close()
+        finally:
+            self._store.close()
+            if self._scratch is not None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def after_fork(self) -> None:
+        """In a forked child: what belonged to the parent's threads is made anew, what belongs to the parent is left alone."""
+        self._scratch = None
+        self._closing = threading.Lock()
+        self._pool = self._searcher.pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
+        self._governance.after_fork()
+        self._embedding.after_fork()
+        self._indexes.after_fork()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -363,7 +377,12 @@ class MOS:
         self.close()
 
     def __repr__(self) -> str:
-        return f"MOS({self._store.name!r}, embedder={self._embedding.record.identity or None!r})"
+        return f"MOS({self._store.name!r}, embedder={self._embedding.mark.partition('#')[0] or None!r})"
+
+
+def _begin_anew(mos: MOS | None) -> None:
+    if mos is not None:
+        mos.after_fork()
 
 
 def _names(names: Iterable[str], what: str) -> list[str]:

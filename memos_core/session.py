@@ -246,6 +246,7 @@ class Session:
         where: Where = None,
         min_score: float = 0.0,
         count_tokens: Callable[[str], int] = estimate_tokens,
+        vector: Floats | None = None,
     ) -> Context:
         """Memory for a prompt: what is pinned, then what the question needs, in at most so many tokens.
 
@@ -254,16 +255,15 @@ class Session:
             max_tokens: for the whole text.
             where: only items that fulfil this filter.
             min_score: only hits at least this likely to be what was asked for.
-                count_tokens: tokens of a text; give your model's own tokenizer where the limit is a hard one.
+            count_tokens: tokens of a text; give your model's own tokenizer where the limit is a hard one.
+            vector: (dims,) of the question, if you make vectors yourself.
 
         Raises:
             InvalidInput: fewer than one token.
         """
         narrowed, pins = parse_where(where), F.tags.contains(PINNED)
-        pinned = self.list(
-            where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS
-        )
-        hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score)
+        pinned = self.list(where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS)
+        hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score, vector=vector)
         return build(pinned, [hit.item for hit in hits], max_tokens=max_tokens, count_tokens=count_tokens)
 
     def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, overload
 
 from memos_core.cube import MemCube
-from memos_core.errors import AccessDenied, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.errors import AccessDenied, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.filters import Where, parse_where
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.embedding import Embedding, Floats
@@ -126,19 +126,46 @@ class CompositeView:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def add(self, drafts: Sequence[Draft], *, vectors: Floats | None = None, action: str = "add") -> Added:
+    def check_writable(self) -> None:
+        """Make sure that something may be added, before it is embedded: that may cost minutes, or money.
+
+        Raises:
+            AccessDenied: there is no cube to write to, or the actor may not write to one of them.
+        """
+        self._need_write()
+        for cube in self.write:
+            cube.writable()
+
+    def add(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        vectors: Floats | None = None,
+        embedded: Floats | None = None,
+        action: str = "add",
+    ) -> Added:
         """Store drafts in every cube written to, all or nothing.
+
+        Args:
+            drafts: as read.
+            vectors: (drafts, dims) of the caller's own.
+            embedded: vectors of `texts_to_embed(drafts)`, where the store's embedder has made them already.
+            action: for the audit.
 
         Raises:
             AccessDenied: there is none, or the actor may not write to one of them.
             AlreadyExists, WrongDimension, ...: as `GeneralTextMemory` says; nothing is kept.
         """
-        self._need_write()
-        for cube in self.write:
-            cube.writable()  # before embedding: that may cost minutes, or money
-        prepared = self._memory.prepare(drafts, vectors)
-        with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
-            outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
+        self.check_writable()
+        while True:
+            prepared = self._memory.prepare(drafts, vectors, embedded)
+            try:
+                with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
+                    outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
+                break
+            except EmbedderMismatch:
+                if vectors is not None or embedded is not None or not self._replaced(prepared.mark):
+                    raise
         first = next(cube for cube in self.write if cube.name == self._first)
         return Added(outcomes, self._first, lambda seqs: self._memory.items(first.require(Right.READ), seqs))
 
@@ -154,14 +181,22 @@ class CompositeView:
             VersionConflict: it has moved on from the version expected.
         """
         for left in range(_ATTEMPTS, 0, -1):
+            mark = self._memory.embedding.mark
             try:
-                return self._update(id, changes, expect_version)
+                return self._update(id, changes, expect_version, mark)
             except VersionConflict:
                 if expect_version is not None or left == 1:
                     raise
+            except EmbedderMismatch:
+                if not self._replaced(mark) or left == 1:
+                    raise
         raise AssertionError("unreachable")
 
-    def _update(self, id: str, changes: dict[str, Any], expect_version: int | None) -> MemoryItem:
+    def _replaced(self, mark: str) -> bool:
+        """Whether this process itself has put other vectors in the place of those made under a mark."""
+        return self._memory.embedding.mark != mark
+
+    def _update(self, id: str, changes: dict[str, Any], expect_version: int | None, mark: str) -> MemoryItem:
         found = self._targets(id)
         blobs, decided = [], []
         for cube, record in found:
@@ -174,7 +209,7 @@ class CompositeView:
             blobs.append(self._memory.new_vectors(record, decided[-1]))
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
             for (cube, record), own, blob in zip(found, decided, blobs, strict=True):
-                cube.update(transaction, record, own, blob)
+                cube.update(transaction, record, own, blob, mark)
         return found[0][0].get(id)
 
     def _with_mentions(self, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
@@ -255,8 +290,8 @@ class CompositeView:
         )
 
     def texts_to_embed(self, drafts: Sequence[Draft]) -> Sequence[str]:
-        """The words of each draft that its vector is made of."""
-        return [indexed_text(draft.text, draft.context) for draft in drafts]
+        """The words of each draft that its vector is made of; those that no search may find need none."""
+        return [indexed_text(draft.text, draft.context) for draft in drafts if draft.indexed]
 
     def text_to_embed(self, query: str, as_of: int | datetime | None = None) -> str:
         """The words of a question whose vector `search` would look for."""

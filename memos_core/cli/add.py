@@ -24,7 +24,7 @@ Examples:
 """
 
 
-@click.command("add", cls=Command, epilog=_EXAMPLES)
+@click.command("add", cls=Command, short_help="Remember a text, or several.", epilog=_EXAMPLES)
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--type", "type_", metavar="WORD", help="What to call it (else fact, or message).")
 @click.option("--id", "id_", metavar="ID", help="An id of your own, unique in the cube.")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from memos_core.cli.options import Settings
+from memos_core.cli.output import is_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,9 +21,10 @@ Advance = Callable[[int, int | None], None]
 class _Bar:
     """A bar that shows itself when the work has taken a while."""
 
-    def __init__(self, label: str, settings: Settings) -> None:
+    def __init__(self, label: str, settings: Settings, in_bytes: bool) -> None:
         self._label = label
         self._settings = settings
+        self._in_bytes = in_bytes
         self._lock = threading.Lock()
         self._done, self._total = 0, 0
         self._progress: Progress | None = None
@@ -48,7 +50,14 @@ class _Bar:
 
     def _show(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         with self._lock:
             if self._closed:
@@ -56,7 +65,7 @@ class _Bar:
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                MofNCompleteColumn(),
+                DownloadColumn() if self._in_bytes else MofNCompleteColumn(),
                 TimeRemainingColumn(),
                 console=Console(stderr=True, no_color=self._settings.no_color or None),
                 transient=True,
@@ -65,18 +74,23 @@ class _Bar:
             self._progress.start()
 
 
+def _unseen(done: int, total: int | None = None) -> None:
+    """Progress that nobody looks at."""
+
+
 @contextmanager
-def progress(label: str, settings: Settings) -> Iterator[Advance]:
+def progress(label: str, settings: Settings, *, in_bytes: bool = False) -> Iterator[Advance]:
     """A function to call with (done, in all); it draws a bar on stderr, if that is a terminal and nobody asked for quiet.
 
     Args:
         label: what is going on.
         settings: whether anybody wants to see it.
+        in_bytes: what is counted are bytes.
     """
-    if settings.quiet or not sys.stderr.isatty():
-        yield lambda done, total=None: None
+    if settings.quiet or not is_terminal(sys.stderr):
+        yield _unseen
         return
-    bar = _Bar(label, settings)
+    bar = _Bar(label, settings, in_bytes)
     try:
         yield bar.advance
     finally:

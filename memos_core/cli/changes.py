@@ -28,7 +28,7 @@ Examples:
 """
 
 
-@click.command("update", cls=Command, epilog=_UPDATE_EXAMPLES)
+@click.command("update", cls=Command, short_help="Make the next version of an item.", epilog=_UPDATE_EXAMPLES)
 @click.argument("id", required=False)
 @click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
 @click.option("--text", metavar="TEXT", help='What it says from now on; "-" reads it from standard input.')
@@ -132,7 +132,7 @@ def _tell(item: MemoryItem, what: str, output: Output) -> None:
         output.done(f"{item.id}  {what} version {item.version}" if output.terminal else f"{item.id}\t{item.version}")
 
 
-@click.command("delete", cls=Command)
+@click.command("delete", cls=Command, short_help="Delete items; they can be restored.")
 @click.argument("ids", metavar="[ID...]", nargs=-1)
 @click.option("--key", "keys", metavar="NAME", multiple=True, help="Of an item, in the place of its id.")
 @pass_settings
@@ -150,7 +150,7 @@ def delete_command(settings: Settings, ids: tuple[str, ...], keys: tuple[str, ..
         output.done(f"{counted(count, 'item')} deleted")
 
 
-@click.command("restore", cls=Command)
+@click.command("restore", cls=Command, short_help="Bring a deleted item back.")
 @click.argument("id")
 @pass_settings
 def restore_command(settings: Settings, id: str) -> None:
@@ -159,7 +159,12 @@ def restore_command(settings: Settings, id: str) -> None:
         _tell(session.restore(id), "restored as", Output(settings))
 
 
-@click.command("rollback", cls=Command, epilog="\nExample:\n  memos rollback --key rent 2\n")
+@click.command(
+    "rollback",
+    cls=Command,
+    short_help="Go back to an earlier version.",
+    epilog="\nExample:\n  memos rollback --key rent 2\n",
+)
 @click.argument("id_and_version", metavar="[ID] VERSION", nargs=-1)
 @click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
 @pass_settings

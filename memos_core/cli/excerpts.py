@@ -33,7 +33,9 @@ class Marker:
         for match in _WORD.finditer(text):
             word = match.group()
             if is_unspaced(word):
-                found.extend((match.start() + i, match.start() + i + 1) for i, c in enumerate(word) if c in self._wanted)
+                found.extend(
+                    (match.start() + i, match.start() + i + 1) for i, c in enumerate(word) if c in self._wanted
+                )
             elif any(not self._wanted.isdisjoint(each.terms) for each in self._analyzer.query(word)):
                 found.append(match.span())
         return found

@@ -43,6 +43,10 @@ def code_of(error: BaseException) -> int:
 
 def word_of(error: BaseException) -> str:
     """What kind of error it is, in words: "item not found" for ItemNotFound."""
+    if isinstance(error, click.UsageError):
+        return "usage"
+    if isinstance(error, OSError) and not isinstance(error, errors.MemosError):
+        return "system error"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower()
 
 
@@ -50,6 +54,16 @@ def message_of(error: BaseException) -> str:
     """What went wrong, in one line that any encoding can write."""
     said = error.format_message() if isinstance(error, click.ClickException) else str(error)
     return " ".join(said.split()).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def tell_interrupted(*, as_json: bool, quiet: bool) -> int:
+    """Say that Ctrl-C was heard; returns the exit code."""
+    if as_json:
+        told = {"error": {"type": "Interrupted", "message": "interrupted; what was stored stays"}}
+        click.echo(msgspec.json.encode(told), err=True)
+    elif not quiet:
+        click.echo("memos: interrupted; what was stored stays", err=True)
+    return INTERRUPTED
 
 
 def tell(error: BaseException, *, as_json: bool, debug: bool) -> int:

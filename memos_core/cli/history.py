@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from memos_core.types.items import MemoryItem, Version
 
-_INDENT: Final = "    "
+_INDENT: Final = 4
 _EXAMPLES: Final = """
 Examples:
   memos history 01a1fea6e76e00c1826ac550c85ec7f1
@@ -30,7 +30,7 @@ Without colours, [-words-] went and {+words+} came.
 """
 
 
-@click.command("history", cls=Command, epilog=_EXAMPLES)
+@click.command("history", cls=Command, short_help="Show the versions of an item, and what changed.", epilog=_EXAMPLES)
 @click.argument("id", required=False)
 @click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
 @click.option("--full", is_flag=True, help="Show texts whole, not only what stands around a change.")
@@ -45,7 +45,7 @@ def history_command(settings: Settings, id: str | None, key: str | None, full: b
         for version in versions:
             output.document(_version_json(version))
         return
-    output.texts(_lines(versions, full, colour=output.terminal and not output.console.no_color))
+    output.texts(_paragraphs(versions, full, colour=output.terminal and not output.console.no_color))
 
 
 def _version_json(version: Version) -> dict[str, Any]:
@@ -59,25 +59,28 @@ def _version_json(version: Version) -> dict[str, Any]:
     }
 
 
-def _lines(versions: Sequence[Version], full: bool, *, colour: bool) -> Iterator[Text]:
+def _paragraphs(versions: Sequence[Version], full: bool, *, colour: bool) -> Iterator[tuple[int, Text]]:
+    """What to say of each version, with how far it is set in."""
     from rich.text import Text
 
     before: MemoryItem | None = None
     for version in versions:
-        facts = f"  {version.op} by {printable(version.actor)}, {moment(version.at)}, change {version.seq}"
-        yield Text.assemble((f"v{version.version}", "bold"), (facts, "dim"))
+        operation = version.op if version.item is None else version.item.provenance.operation
+        facts = f"  {operation} by {printable(version.actor)}, {moment(version.at)}, change {version.seq}"
+        yield 0, Text.assemble((f"v{version.version}", "bold"), (facts, "dim"))
         item = version.item
         if item is None:
-            yield Text(f"{_INDENT}deleted", style="red" if colour else "")
+            yield _INDENT, Text("deleted", style="red" if colour else "")
             continue
         if before is None:
-            yield Text(_INDENT + printable(item.text).replace("\n", "\n" + _INDENT))
+            yield _INDENT, Text(printable(item.text))
         elif before.text != item.text:
-            yield _text_change(before.text, item.text, full, colour)
-        for name, old, new in _field_changes(before, item):
-            yield Text(f"{_INDENT}{name}: {one_line(old) or '(none)'} → {one_line(new) or '(none)'}")
-        if before is not None and before.text == item.text and not any(_field_changes(before, item)):
-            yield Text(f"{_INDENT}as before", style="dim")
+            yield _INDENT, _text_change(before.text, item.text, full, colour)
+        changes = [] if before is None else list(_field_changes(before, item))
+        for name, old, new in changes:
+            yield _INDENT, Text(f"{name}: {one_line(old) or '(none)'} → {one_line(new) or '(none)'}")
+        if before is not None and before.text == item.text and not changes:
+            yield _INDENT, Text("as before", style="dim")
         before = item
 
 
@@ -87,24 +90,19 @@ def _text_change(old: str, new: str, full: bool, colour: bool) -> Text:
     from memos_core.cli.diffs import differences, with_little_around
 
     stretches = differences(printable(old), printable(new))
-    if not full:
-        stretches = with_little_around(stretches)
-    changed = Text(_INDENT)
-    for op, text in stretches:
-        shown = text.replace("\n", "\n" + _INDENT)
+    changed = Text()
+    for op, text in stretches if full else with_little_around(stretches):
         if op == "same":
-            changed.append(shown)
+            changed.append(text)
         elif colour:
-            changed.append(shown, "strike red" if op == "gone" else "green")
+            changed.append(text, "strike red" if op == "gone" else "green")
         else:
-            changed.append(f"[-{shown}-]" if op == "gone" else f"{{+{shown}+}}")
+            changed.append(f"[-{text}-]" if op == "gone" else f"{{+{text}+}}")
     return changed
 
 
-def _field_changes(before: MemoryItem | None, item: MemoryItem) -> Iterator[tuple[str, str, str]]:
+def _field_changes(before: MemoryItem, item: MemoryItem) -> Iterator[tuple[str, str, str]]:
     """(name, old, new) of everything but the text that is different."""
-    if before is None:
-        return
     old, new = _fields(before), _fields(item)
     yield from ((name, old[name], new[name]) for name in new if old[name] != new[name])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import unicodedata
 from pathlib import Path
@@ -15,7 +16,7 @@ from memos_core.cli.failures import DONE, INTERRUPTED, NOT_FOUND
 from memos_core.cli.opening import arguments_of, database_of, writing
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted
-from memos_core.cli.sources import Failure, Source, find_sources
+from memos_core.cli.sources import Failure, Source, as_text, find_sources
 from memos_core.cli.values import parse_metadata
 from memos_core.errors import InvalidInput, ReadingFailed
 
@@ -41,14 +42,16 @@ Examples:
 """
 
 
-@click.command("ingest", cls=Command, epilog=_EXAMPLES)
+@click.command("ingest", cls=Command, short_help="Remember files, folders and chat exports.", epilog=_EXAMPLES)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--chat", "kind", flag_value="chat", help="Read every file as a chat export (JSON, JSON lines).")
 @click.option("--document", "kind", flag_value="document", help="Read every file as a document, JSON too.")
 @click.option("--conversation", metavar="NAME", help="Name of the one conversation that is read (implies --chat).")
 @click.option("--exclude", metavar="GLOB", multiple=True, help="Leave out files and folders by name, or by path.")
 @click.option("--hidden", is_flag=True, help="Also files and folders whose names begin with a dot.")
-@click.option("--relative-to", metavar="FOLDER", help="Know documents by their path from there (else by the whole path).")
+@click.option(
+    "--relative-to", metavar="FOLDER", help="Know documents by their path from there (else by the whole path)."
+)
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label for everything that is new.")
 @click.option("--meta", metavar="NAME=VALUE", multiple=True, help="Metadata for everything.")
 @pass_settings
@@ -95,7 +98,7 @@ def ingest_command(
                     try:
                         drafts = reader.read(source)
                     except (ReadingFailed, InvalidInput) as error:
-                        failures.append(Failure(source.shown, str(error), source.named))
+                        failures.append(Failure(source.shown, _reason(error, source), source.named))
                     else:
                         ingest.take(drafts)
                     advance(read, len(sources))
@@ -188,7 +191,7 @@ class _Reader:
         if source.path == Path(STDIN):
             with tempfile.TemporaryDirectory(prefix="memos-") as folder:  # an export is read as a whole
                 path = Path(folder) / "stdin.jsonl"
-                path.write_bytes(click.get_binary_stream("stdin").read())
+                path.write_bytes(sys.stdin.buffer.read())
                 return self._chats(path, source.shown)
         if self._kind == "chat" or (self._kind is None and source.path.suffix.lower() in _CHATS):
             return self._chats(source.path, source.shown)
@@ -200,9 +203,7 @@ class _Reader:
     def _uri(self, path: Path) -> str:
         """What a document is known by: the same from wherever one ingests it, and in one spelling."""
         known = str(path) if self._relative_to is None else os.path.relpath(path, self._relative_to)
-        # A file name can hold bytes that are no text; the store takes only text.
-        plain = known.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return unicodedata.normalize("NFKC", Path(plain).as_posix())
+        return unicodedata.normalize("NFKC", Path(as_text(known)).as_posix())
 
     def _chats(self, path: Path, shown: str) -> list[Draft]:
         from memos_core.reading.chats import load_chats
@@ -210,7 +211,7 @@ class _Reader:
         try:
             chats = load_chats(path)
         except ReadingFailed as error:
-            raise ReadingFailed(str(error).replace(str(path), shown)) from error
+            raise ReadingFailed(str(error).replace(repr(str(path)), repr(shown))) from error
         if self._conversation is not None and chats:
             if len(chats) > 1:
                 raise ReadingFailed(f"it holds {len(chats)} conversations, and --conversation names only one")
@@ -221,6 +222,14 @@ class _Reader:
         for name, messages in chats:
             drafts.extend(self._session.read(messages, conversation=self._conversation or name, **self._labels))
         return drafts
+
+
+def _reason(error: Exception, source: Source) -> str:
+    """What is wrong with a file, without its name, which stands before it."""
+    reason = as_text(str(error))
+    for name in (str(source.path), source.shown):
+        reason = reason.removeprefix(repr(name)).removeprefix(":").lstrip(" ,")
+    return reason
 
 
 def _report(ingest: Ingest, failures: list[Failure], output: Output) -> int:

@@ -38,7 +38,7 @@ Examples:
 """
 
 
-@click.command("list", cls=Command, epilog=_LIST_EXAMPLES)
+@click.command("list", cls=Command, short_help="List items by time.", epilog=_LIST_EXAMPLES)
 @click.option("--where", "-w", "wheres", metavar="CONDITION", multiple=True, help=WHERE_HELP)
 @click.option("--as-of", metavar="WHEN", help="As it was after a change (its number), or at a time (ISO 8601).")
 @click.option(
@@ -91,9 +91,7 @@ def list_command(
             output.note(nothing(session, settings))
 
 
-def _pages(
-    session: Session, options: dict[str, Any], limit: int, every: bool, cursor: str | None
-) -> Iterator[Page]:
+def _pages(session: Session, options: dict[str, Any], limit: int, every: bool, cursor: str | None) -> Iterator[Page]:
     """The page asked for, or all there are from there on."""
     page = session.list(limit=_PAGE if every else limit, cursor=cursor, **options)
     yield page
@@ -118,11 +116,11 @@ def _show_page(page: Page, output: Output, *, full: bool) -> None:
             output.fields(item.id, item.cube_id, when, who(item), where(item), item.text)
 
 
-@click.command("show", cls=Command, epilog=_SHOW_EXAMPLES)
+@click.command("show", cls=Command, short_help="Show an item whole.", epilog=_SHOW_EXAMPLES)
 @click.argument("id", required=False)
 @click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
 @click.option("--as-of", metavar="WHEN", help="As it was after a change (its number), or at a time (ISO 8601).")
-@click.option("--text", "text_only", is_flag=True, help="The text alone, exactly as it is stored.")
+@click.option("--text", "text_only", is_flag=True, help="The text alone, as it is stored, and a line break.")
 @pass_settings
 def show_command(settings: Settings, id: str | None, key: str | None, as_of: str | None, text_only: bool) -> None:
     """Show an item whole: its text, and everything that is known about it."""
@@ -136,8 +134,8 @@ def show_command(settings: Settings, id: str | None, key: str | None, as_of: str
         click.echo(item.text.encode("utf-8"))
     else:
         output.pairs(_facts(item))
-        output.line("")
-        output.line(item.text)
+        output.paragraph("")
+        output.paragraph(item.text)
 
 
 def require_one(id: str | None, key: str | None) -> None:

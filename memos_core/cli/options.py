@@ -111,7 +111,9 @@ def write_options(params: Sequence[click.Parameter], context: click.Context, for
     own = [
         record
         for param in params
-        if not isinstance(param, CommonOption) and (record := param.get_help_record(context)) is not None
+        if isinstance(param, click.Option)
+        and not isinstance(param, CommonOption)
+        and (record := param.get_help_record(context)) is not None
     ]
     with formatter.section("Options"):
         formatter.write_dl(own)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from memos_core.cli.failures import DONE, INTERRUPTED, STOPPED_READING, tell
+from memos_core.cli.failures import DONE, STOPPED_READING, tell, tell_interrupted
 from memos_core.cli.options import CommonOption, Group, Settings, write_as_is
 from memos_core.errors import MemosError
 
@@ -43,7 +43,7 @@ Examples:
   memos search "budget" --where "year >= 2024" --json | jq .hits
 
 Exit codes: 0 done, 1 not found (or differences left), 2 usage, 3 access, 4 conflict,
-5 store, 6 model, 130 interrupted.
+5 store, 6 model, 130 interrupted. Times are in UTC.
 """
 
 
@@ -99,10 +99,10 @@ class Root(Group):
         """
         try:
             answer = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError:
-            with contextlib.suppress(OSError):  # Python flushes once more when it ends
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _let_go_of_stdout()
             return STOPPED_READING
         return answer
 
@@ -126,15 +126,21 @@ class Root(Group):
             )
             code = answer if isinstance(answer, int) else DONE
         except (MemosError, click.ClickException, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, MemosError):
+                _let_go_of_stdout()
             as_json = settings.as_json or "--json" in arguments  # it may stand behind what could not be understood
             code = tell(error, as_json=as_json, debug=settings.debug)
         except (click.Abort, KeyboardInterrupt):
-            if not settings.quiet:
-                click.echo("memos: interrupted; what was stored stays", err=True)
-            code = INTERRUPTED
+            code = tell_interrupted(as_json=settings.as_json, quiet=settings.quiet)
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def _let_go_of_stdout() -> None:
+    """Python flushes once more when it ends; what cannot be written any more must not fail again then."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 main: Final = Root("memos", help=_HELP, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

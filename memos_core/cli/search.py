@@ -8,7 +8,7 @@ import click
 
 from memos_core.cli.opening import actor_of, reading
 from memos_core.cli.options import Command, Settings, pass_settings
-from memos_core.cli.output import Output, moment
+from memos_core.cli.output import Output, moment, plain
 from memos_core.cli.values import parse_moment, parse_wheres, text_or_stdin
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Examples:
 """
 
 
-@click.command("search", cls=Command, epilog=_SEARCH_EXAMPLES)
+@click.command("search", cls=Command, short_help="Find the memories that answer a question.", epilog=_SEARCH_EXAMPLES)
 @click.argument("query")
 @click.option("--top-k", "-k", default=10, show_default=True, metavar="N", help="How many hits.")
 @click.option("--where", "-w", "wheres", metavar="CONDITION", multiple=True, help=WHERE_HELP)
@@ -77,8 +77,8 @@ def search_command(
             output.document({"hits": said, "cursor": hits.cursor, "degraded": hits.degraded})
             return
         _show(hits, question, output, parts=parts, full=full)
-        if hits.degraded:
-            output.note(hits.degraded)
+        if hits.degraded and (not hits or session.view.embedding.record.identity):
+            output.note(hits.degraded)  # a store that never had an embedder said so when it was made
         if not hits:
             output.note(nothing(session, settings))
         elif hits.cursor and output.terminal:
@@ -122,19 +122,19 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 
 def item_json(item: MemoryItem) -> dict[str, Any]:
-    """An item as JSON data; whose words it is and where they belong stand beside it, also where unknown."""
-    return {**item.to_dict(), "speaker": item.speaker, "conversation": item.conversation}
+    """An item as JSON data, with every field, also where it is empty; speaker and conversation stand beside them."""
+    return {**plain(item), "speaker": item.speaker, "conversation": item.conversation}
 
 
-@click.command("context", cls=Command, epilog=_CONTEXT_EXAMPLES)
+@click.command(
+    "context", cls=Command, short_help="Memory for a prompt, within a number of tokens.", epilog=_CONTEXT_EXAMPLES
+)
 @click.argument("query")
 @click.option("--max-tokens", default=800, show_default=True, metavar="N", help="For the whole text, roughly.")
 @click.option("--where", "-w", "wheres", metavar="CONDITION", multiple=True, help=WHERE_HELP)
 @click.option("--min-score", default=0.0, metavar="NUMBER", help="Only hits at least this likely, from 0 to 1.")
 @pass_settings
-def context_command(
-    settings: Settings, query: str, max_tokens: int, wheres: tuple[str, ...], min_score: float
-) -> None:
+def context_command(settings: Settings, query: str, max_tokens: int, wheres: tuple[str, ...], min_score: float) -> None:
     """Memory for a prompt: what is tagged "pinned", then what the question needs, within a number of tokens."""
     output = Output(settings)
     question = text_or_stdin(query)
@@ -151,6 +151,6 @@ def context_command(
                 }
             )
         elif found.items:
-            output.line(found.text)
+            output.paragraph(found.text)
         else:
             output.note(nothing(session, settings))

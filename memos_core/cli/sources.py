@@ -76,7 +76,9 @@ def find_sources(
         if matched:
             paths = sorted(glob.glob(name, recursive=True, include_hidden=hidden))
         if not paths or not (matched or os.path.exists(name)):
-            failures.append(Failure(name, "nothing matches" if matched else "there is no such file or folder", True))
+            failures.append(
+                Failure(as_text(name), "nothing matches" if matched else "there is no such file or folder", True)
+            )
             continue
         for each in paths:
             if os.path.isdir(each):
@@ -85,15 +87,20 @@ def find_sources(
             elif not _excluded(os.path.basename(each), each, exclude):
                 path = Path(os.path.abspath(each))
                 if not matched:
-                    sources[path] = Source(path, each, True)
+                    sources[path] = Source(path, as_text(each), True)
                 elif not any(_skipped_folder(part) for part in Path(each).parts):
                     _take(path, each, "", sources, failures)
     return Found(list(sources.values()), failures)
 
 
+def as_text(name: str) -> str:
+    """A file's name as text: bytes in it that are none are shown as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _take(path: Path, relative: str, folder: str, sources: dict[Path, Source], failures: list[Failure]) -> None:
     """Take a file that was found, unless reading it would hang or take all memory."""
-    shown = os.path.join(folder, relative)
+    shown = as_text(os.path.join(folder, relative))
     try:
         found = path.stat()
     except OSError as error:
@@ -114,7 +121,7 @@ def _walk(
     root = os.path.abspath(folder)
 
     def closed(error: OSError) -> None:
-        failures.append(Failure(str(error.filename), error.strerror or str(error), False))
+        failures.append(Failure(as_text(str(error.filename)), error.strerror or str(error), False))
 
     for place, folders, files in os.walk(root, onerror=closed):
         below = os.path.relpath(place, root)
@@ -124,9 +131,7 @@ def _walk(
             return (hidden or not name.startswith(".")) and not _excluded(name, relative, exclude)
 
         folders[:] = sorted(
-            name
-            for name in folders
-            if wanted(name) and not _skipped_folder(name) and Path(place, name) != without
+            name for name in folders if wanted(name) and not _skipped_folder(name) and Path(place, name) != without
         )
         if Path(place) != without:
             yield from (Path(place, name) for name in sorted(files) if wanted(name))

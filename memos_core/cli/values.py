@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-
-import click
 
 from memos_core.errors import InvalidFilter, InvalidInput, InvalidMetadata
 
@@ -136,7 +135,7 @@ def text_or_stdin(text: str) -> str:
     """The text; for "-" what stands on standard input, without the line break at its end."""
     if text != "-":
         return text
-    data = click.get_binary_stream("stdin").read()
+    data = sys.stdin.buffer.read()
     from memos_core.reading.decoding import decode
 
     return decode(data, "standard input").removesuffix("\n").removesuffix("\r")

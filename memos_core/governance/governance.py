@@ -29,6 +29,11 @@ class Governance:
         self._token: int | None = None
         self._known: dict[str, tuple[CubeRow, list[Grant]] | None] = {}
 
+    def after_fork(self) -> None:
+        """In a forked child: a lock that a thread of the parent held would never be released."""
+        self._lock = threading.Lock()
+        self._token = None
+
     def require(self, actor: Actor, name: str, right: Right) -> CubeRow:
         """The cube, if the actor has the right on it.
 

@@ -7,6 +7,7 @@ awaits in the caller's own event loop, so that the model's connections stay wher
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -82,15 +83,15 @@ class HostEmbedder:
         return answer
 
     async def aembed(self, texts: Sequence[str]) -> Floats:
-        """As `embed`, through the model's own asynchronous method."""
+        """As `embed`, through the model's own asynchronous method; on a thread where it has none."""
         if not texts or self._amany is None:
-            return self.embed(texts)
+            return await asyncio.to_thread(self.embed, texts)
         return self._checked(await self._awaited(self._amany, list(texts)), len(texts))
 
     async def aembed_query(self, text: str) -> Floats:
-        """As `embed_query`, through the model's own asynchronous method."""
+        """As `embed_query`, through the model's own asynchronous method; on a thread where it has none."""
         if self._aone is None:
-            return self.embed_query(text)
+            return await asyncio.to_thread(self.embed_query, text)
         answer: Floats = self._checked([await self._awaited(self._aone, text)], 1)[0]
         return answer
 

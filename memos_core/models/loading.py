@@ -42,7 +42,7 @@ def load_embedder(spec: object, *, folder: Path | None = None) -> tuple[Embedder
     make: Any = find(name, EMBEDDERS, "memos.embedders", "embedder")
     if name == "minilm":
         place = minilm_folder(rest, folder or models_folder())
-        return cast("Embedder", make(place)), spec if not Path(rest).is_dir() else f"minilm:{Path(rest).resolve()}"
+        return cast("Embedder", make(place)), f"minilm:{Path(rest).resolve()}" if rest and Path(rest).is_dir() else spec
     if name in ("hashing", "given"):
         if not rest and name == "hashing":
             return cast("Embedder", make()), spec

@@ -43,6 +43,11 @@ def identity_number(identity: tuple[str, ...]) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
+def from_document(source: SourceRef | None) -> bool:
+    """Whether something is a piece of a document (else it was said, or is known from nowhere)."""
+    return source is not None and source.uri is not None
+
+
 def body_of(draft: Draft, position: int | None = None) -> Body:
     """The body of a draft's first version, at a place in its conversation."""
     source = draft.source
@@ -174,7 +179,7 @@ class Commit:
             position = draft.source.position if draft.source else None
             if position is None:
                 waiting.setdefault(draft.conversation, []).append(place)
-            elif draft.type == "message":
+            elif not from_document(draft.source):
                 ends[draft.conversation] = max(ends.get(draft.conversation, 0), position + 1)
         found: dict[int, int] = {}
         for conversation in sorted({*waiting, *ends}):
@@ -196,7 +201,7 @@ class Commit:
         for place, number in enumerate(numbers):
             if number is not None and number in known:
                 latest[number] = place
-        documents = {number for number, place in latest.items() if drafts[place].type == "document"}
+        documents = {number for number, place in latest.items() if from_document(drafts[place].source)}
         living = [known[number].seq for number in latest if not known[number].deleted or number in documents]
         records = self._read(living) if living else {}
         found: list[tuple[int, Put]] = []
@@ -221,7 +226,7 @@ def _change(draft: Draft, blob: VectorBlobs | None, head: Head, record: Record) 
     keeps_place = draft.source is None or draft.source.position is None
     body = body_of(draft, place if keeps_place else None)
     kept = msgspec.structs.replace(body, key=record.body.key, tags=record.body.tags, links=record.body.links)
-    if draft.type == "message":
+    if not from_document(draft.source):
         if record.text == draft.text:
             return None
     elif kept == record.body and record.text == draft.text:
@@ -232,6 +237,7 @@ def _change(draft: Draft, blob: VectorBlobs | None, head: Head, record: Record) 
         op="update",
         text=draft.text,
         body=kept,
+        state=record.state,
         head=head,
         vectors=None if same_words else blob,
         vectors_of=record.vectors_of if same_words else 0,

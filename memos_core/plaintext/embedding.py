@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from memos_core.errors import EmbedderMismatch, EmbedderUnavailable, WrongDimension
 from memos_core.models.given import GivenVectors
+from memos_core.plaintext import numbers
 from memos_core.plaintext.ranking import BACKGROUND_MEAN, BACKGROUND_SPREAD, UNRELATED, background
 from memos_core.protocols.models import Embedder, TokenEmbedder
 from memos_core.protocols.storage import RecordStore
@@ -30,6 +32,8 @@ class EmbedderRecord(msgspec.Struct, frozen=True):
         token_dims: length of a token vector; 0 for none.
         spec: the name by which it can be loaded again ("minilm"); "" for an object that only the application has.
         background: mean and spread of its cosines between unrelated texts, so that cosines of all embedders mean the same.
+        epoch: another one each time all vectors were replaced: what was derived before is of no use then, even if the
+            embedder is the same.
     """
 
     identity: str
@@ -37,6 +41,12 @@ class EmbedderRecord(msgspec.Struct, frozen=True):
     token_dims: int = 0
     spec: str = ""
     background: tuple[float, float] = (BACKGROUND_MEAN, BACKGROUND_SPREAD)
+    epoch: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What an index made from these vectors bears."""
+        return f"{self.identity}#{self.epoch}" if self.epoch else self.identity
 
 
 class QueryVectors(msgspec.Struct, frozen=True):
@@ -47,18 +57,46 @@ class QueryVectors(msgspec.Struct, frozen=True):
         tokens: (tokens, token_dims), or None where the embedder gives none.
         words: for each token the word it is part of.
         background: mean and spread of the embedder's cosines between unrelated texts.
+        mark: of the vectors that it can be compared with.
     """
 
     dense: Floats
     tokens: Floats | None = None
     words: tuple[str, ...] = ()
     background: tuple[float, float] = (BACKGROUND_MEAN, BACKGROUND_SPREAD)
+    mark: str = ""
 
 
 def recorded(store: RecordStore) -> EmbedderRecord | None:
     """What the store remembers of its embedder; None before the first item."""
     raw = store.setting(SETTING)
     return None if raw is None else msgspec.json.decode(raw, type=EmbedderRecord)
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    """An embedder, and what the store remembers of it (None before the first item). Replaced as a whole, never in part."""
+
+    embedder: Embedder | None
+    spec: str
+    remembered: EmbedderRecord | None
+
+    @property
+    def record(self) -> EmbedderRecord:
+        """What the store remembers, or will remember with its first item."""
+        return unmeasured_record(self.embedder, self.spec) if self.remembered is None else self.remembered
+
+    @property
+    def mark(self) -> str:
+        """Of the vectors that it makes."""
+        if self.remembered is not None:
+            return self.remembered.mark
+        return "" if self.embedder is None else self.embedder.identity
+
+    def differs(self, now: EmbedderRecord | None) -> bool:
+        """Whether what the store remembers by now is something else."""
+        if self.remembered is not None:
+            return now is None or now.mark != self.remembered.mark
+        return now is not None and self.embedder is not None and now.identity != self.embedder.identity
 
 
 class Embedding:
@@ -75,37 +113,50 @@ class Embedding:
 
     def __init__(self, store: RecordStore, embedder: Embedder | None, *, spec: str = "") -> None:
         self._store = store
-        self.embedder = embedder
-        self._spec = spec
         self._token: int | None = None
-        self._record = recorded(store)
-        if embedder is not None and self._record is not None and embedder.identity != self._record.identity:
-            have = f"embedder {self._record.identity!r}" if self._record.identity else "no embedder"
+        self._bound = _Bound(embedder, spec, recorded(store))
+        self.replacing = threading.Lock()  # held while this process puts new vectors in the place of all old ones
+        have = self._bound.remembered
+        if embedder is not None and have is not None and embedder.identity != have.identity:
             raise EmbedderMismatch(
-                f"{store.name} was filled with {have}, and is opened with {embedder.identity!r}; their vectors cannot "
-                "be compared. Open it without an embedder argument, or change all its vectors with `memos reembed`"
+                f"{store.name} was filled with {f'embedder {have.identity!r}' if have.identity else 'no embedder'}, and is "
+                f"opened with {embedder.identity!r}; their vectors cannot be compared. Open it without an embedder argument, "
+                "or change all its vectors with `memos reembed`"
             )
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder; None for none."""
+        return self._bound.embedder
 
     @property
     def record(self) -> EmbedderRecord:
         """What the store remembers, or will remember with its first item."""
-        return unmeasured_record(self.embedder, self._spec) if self._record is None else self._record
+        return self._bound.record
+
+    @property
+    def mark(self) -> str:
+        """What tells its vectors from those that the store had before all were replaced."""
+        return self._bound.mark
 
     @property
     def lacking(self) -> str | None:
         """Why questions cannot be embedded, in words; None where they can."""
-        if self.embedder is not None:
+        bound = self._bound
+        if bound.embedder is not None:
             return None
-        if self._record is not None and self._record.identity:
-            return f"the store's embedder {self._record.identity!r} was not given: lexical search only"
+        if bound.remembered is not None and bound.remembered.identity:
+            return f"the store's embedder {bound.remembered.identity!r} was not given: lexical search only"
         return "no embedder: lexical search only"
 
     def rebind(self, embedder: Embedder | None, spec: str) -> None:
         """Go on with another embedder, whose vectors the store has now."""
-        self.embedder = embedder
-        self._spec = spec
-        self._record = recorded(self._store)
+        self._bound = _Bound(embedder, spec, recorded(self._store))
         self._token = None
+
+    def after_fork(self) -> None:
+        """In a forked child: a lock that a thread of the parent held would never be released."""
+        self.replacing = threading.Lock()
 
     def confirm(self) -> None:
         """Make sure that the store still has the embedder that this was opened with; microseconds where nothing changed.
@@ -117,26 +168,32 @@ class Embedding:
         if token == self._token:
             return
         now = recorded(self._store)
-        if self._record is None:
-            self._record = now
-        self.check(None if now is None else now.identity)
+        if self._bound.differs(now):
+            with self.replacing:  # by this process, perhaps: then it knows the new ones by now
+                now = recorded(self._store)
+            self._check(now, self._bound.mark)
+        if self._bound.remembered is None:
+            self._bound = msgspec.structs.replace(self._bound, remembered=now)
         self._token = token
 
-    def check_setting(self, raw: str | None) -> None:
-        """As `check`, from the setting as it is stored."""
-        self.check(None if raw is None else msgspec.json.decode(raw, type=EmbedderRecord).identity)
+    def check_setting(self, raw: str | None, mark: str) -> None:
+        """Make sure, within a transaction, that vectors made under a mark still belong to the store.
 
-    def check(self, identity: str | None) -> None:
-        """Refuse to go on if the store's embedder is another one by now.
+        Args:
+            raw: the setting, as the transaction sees it.
+            mark: `mark`, as it was when they were made.
 
         Raises:
-            EmbedderMismatch: it is.
+            EmbedderMismatch: all vectors have been replaced since.
         """
-        mine = self.record.identity
-        if identity is not None and identity != mine and (mine or self.embedder is not None):
+        self._check(None if raw is None else msgspec.json.decode(raw, type=EmbedderRecord), mark)
+
+    def _check(self, now: EmbedderRecord | None, mark: str) -> None:
+        if self._bound.differs(now) or (now is not None and now.mark != mark):
+            theirs = now.identity if now is not None and now.identity else "no embedder"
             raise EmbedderMismatch(
-                f"the vectors of {self._store.name} have been replaced by those of {identity or 'no embedder'!r}, this was "
-                f"opened with {mine!r}; open it anew"
+                f"the vectors of {self._store.name} are by now those of {theirs!r}, this was opened with "
+                f"{mark.partition('#')[0] or 'no embedder'!r}; open it anew"
             )
 
     def understands(self, text: str, *, latin: bool) -> bool:
@@ -153,17 +210,19 @@ class Embedding:
         Raises:
             EmbedderMismatch: another process was faster, with another embedder.
         """
-        if self._record is not None:
+        bound = self._bound
+        if bound.remembered is not None:
             return
-        mine = measured_record(self.embedder, self._spec)
+        mine = measured_record(bound.embedder, bound.spec)
+        theirs = None
         if not self._store.put_setting(SETTING, msgspec.json.encode(mine).decode()):
             theirs = recorded(self._store)
-            if theirs is None or theirs.identity != mine.identity:
+            if theirs is None or theirs.mark != mine.mark:
                 raise EmbedderMismatch(
                     f"{self._store.name} has meanwhile been filled with {theirs.identity if theirs else None!r}, not with "
                     f"{mine.identity!r}; open it anew"
                 )
-        self._record = mine
+        self._bound = msgspec.structs.replace(bound, remembered=theirs or mine)
 
     def encode(self, texts: Sequence[str]) -> list[VectorBlobs | None]:
         """Vectors of texts to be stored, in order; None for each where the store has no embedder.
@@ -172,14 +231,26 @@ class Embedding:
             EmbedderUnavailable: the store has an embedder, but it was not given.
             EmbeddingFailed: the model failed.
         """
-        if self.embedder is None:
-            if self.record.identity:
+        bound = self._bound
+        if bound.embedder is None:
+            if bound.record.identity:
                 raise EmbedderUnavailable(
-                    f"{self._store.name} needs its embedder {self.record.identity!r} to add or change texts; open it with "
+                    f"{self._store.name} needs its embedder {bound.record.identity!r} to add or change texts; open it with "
                     "MOS.open(..., embedder=...)"
                 )
             return [None] * len(texts)
-        return list(encode_all(self.embedder, texts))
+        return list(encode_all(bound.embedder, texts, bound.record.dims))
+
+    def embedded(self, vectors: Floats, count: int) -> list[VectorBlobs | None]:
+        """Vectors of texts to be stored that the embedder made elsewhere, checked and scaled to unit length.
+
+        Raises:
+            EmbeddingFailed: not one for each text, or of another length than the store's.
+        """
+        bound = self._bound
+        assert bound.embedder is not None
+        checked = numbers.answered(bound.embedder, vectors, (count, bound.record.dims))
+        return [VectorBlobs(row.tobytes()) for row in normalise(checked).astype("<f4")]
 
     def given(self, vectors: Floats, count: int) -> list[VectorBlobs | None]:
         """Vectors that the caller brings, checked and scaled to unit length.
@@ -187,7 +258,7 @@ class Embedding:
         Raises:
             WrongDimension: not one for each text, or of another length than the store's.
         """
-        vectors = _numbers(vectors)
+        vectors = numbers.given(vectors)
         dims = self.record.dims
         if vectors.ndim != 2 or vectors.shape != (count, dims):
             raise WrongDimension(
@@ -206,12 +277,27 @@ class Embedding:
         Raises:
             EmbeddingFailed: the model failed.
         """
-        if self.embedder is None or isinstance(self.embedder, GivenVectors) or not text.strip():
+        bound = self._bound
+        embedder, record = bound.embedder, bound.record
+        if embedder is None or isinstance(embedder, GivenVectors) or not text.strip():
             return None
-        if isinstance(self.embedder, TokenEmbedder) and self.embedder.token_dims:
-            dense, tokens, words = self.embedder.embed_question(text, late)
-            return QueryVectors(dense, tokens, tuple(words), self.record.background)
-        return self.query_given(self.embedder.embed_query(text))
+        if isinstance(embedder, TokenEmbedder) and embedder.token_dims:
+            dense, tokens, words = embedder.embed_question(text, late)
+            tokens = numbers.answered(embedder, tokens, (len(words), record.token_dims))
+        else:
+            dense, tokens, words = embedder.embed_query(text), None, []
+        dense = numbers.answered(embedder, dense, (record.dims,))
+        return QueryVectors(dense, tokens, tuple(words), record.background, bound.mark)
+
+    def answered(self, vector: Floats) -> Floats:
+        """A question's vector that the embedder made elsewhere, checked.
+
+        Raises:
+            EmbeddingFailed: it is no vector of the store's length.
+        """
+        bound = self._bound
+        assert bound.embedder is not None
+        return numbers.answered(bound.embedder, vector, (bound.record.dims,))
 
     def query_given(self, vector: Floats) -> QueryVectors:
         """A question's vector that was made elsewhere.
@@ -219,28 +305,10 @@ class Embedding:
         Raises:
             WrongDimension: it is of another length than the store's.
         """
-        vector = _numbers(vector)
-        if vector.shape != (self.record.dims,):
-            raise WrongDimension(
-                f"the question's vector has shape {vector.shape}, the store's have ({self.record.dims},)"
-            )
-        return QueryVectors(vector, background=self.record.background)
-
-
-def _numbers(vectors: object) -> Floats:
-    """What a caller gave as vectors, as finite numbers.
-
-    Raises:
-        WrongDimension: it is none.
-    """
-    try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-            found = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise WrongDimension(f"vectors are lists or arrays of numbers: {error}") from error
-    if not np.isfinite(found).all():
-        raise WrongDimension("vectors with numbers that are not finite cannot be compared")
-    return found
+        vector, record = numbers.given(vector), self.record
+        if vector.shape != (record.dims,):
+            raise WrongDimension(f"the question's vector has shape {vector.shape}, the store's have ({record.dims},)")
+        return QueryVectors(vector, background=record.background, mark=record.mark)
 
 
 def unmeasured_record(embedder: Embedder | None, spec: str) -> EmbedderRecord:
@@ -260,19 +328,26 @@ def measured_record(embedder: Embedder | None, spec: str) -> EmbedderRecord:
     record = unmeasured_record(embedder, spec)
     if embedder is None or isinstance(embedder, GivenVectors):
         return record
-    return msgspec.structs.replace(record, background=background(normalise(embedder.embed(UNRELATED))))
+    unrelated = numbers.answered(embedder, embedder.embed(UNRELATED), (len(UNRELATED), record.dims))
+    return msgspec.structs.replace(record, background=background(normalise(unrelated)))
 
 
-def encode_all(embedder: Embedder, texts: Sequence[str]) -> list[VectorBlobs]:
+def encode_all(embedder: Embedder, texts: Sequence[str], dims: int) -> list[VectorBlobs]:
     """Vectors of texts to be stored, in order.
 
+    Args:
+        dims: length that a vector must have.
+
     Raises:
-        EmbeddingFailed: the model failed.
+        EmbeddingFailed: the model failed, or answered with something else.
     """
+    if not texts:
+        return []
     if isinstance(embedder, TokenEmbedder) and embedder.token_dims:
         dense, tokens = embedder.embed_tokens(texts)
-        return [
-            VectorBlobs(row.tobytes(), encode_tokens(own))
-            for row, own in zip(normalise(dense).astype("<f4"), tokens, strict=True)
-        ]
-    return [VectorBlobs(row.tobytes()) for row in normalise(embedder.embed(texts)).astype("<f4")]
+        checked = numbers.answered_tokens(embedder, tokens, len(texts), embedder.token_dims)
+        encoded: list[bytes | None] = [encode_tokens(own) for own in checked]
+    else:
+        dense, encoded = embedder.embed(texts), [None] * len(texts)
+    rows = normalise(numbers.answered(embedder, dense, (len(texts), dims))).astype("<f4")
+    return [VectorBlobs(row.tobytes(), own) for row, own in zip(rows, encoded, strict=True)]

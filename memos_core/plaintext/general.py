@@ -9,7 +9,7 @@ import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
 from memos_core.filters import Filter
-from memos_core.plaintext.commit import Commit, Outcome
+from memos_core.plaintext.commit import Commit, Outcome, from_document
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.indexes import Indexes
 from memos_core.protocols.storage import RecordStore, Transaction
@@ -26,11 +26,13 @@ class Prepared(msgspec.Struct, frozen=True):
         drafts: as read.
         blobs: vectors of each; None for none.
         ids: one each.
+        mark: of the vectors (`Embedding.mark`).
     """
 
     drafts: tuple[Draft, ...]
     blobs: tuple[VectorBlobs | None, ...]
     ids: tuple[str, ...]
+    mark: str
 
 
 class GeneralTextMemory:
@@ -50,28 +52,33 @@ class GeneralTextMemory:
 
     # -- adding ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, drafts: Sequence[Draft], vectors: Floats | None = None) -> Prepared:
+    def prepare(
+        self, drafts: Sequence[Draft], vectors: Floats | None = None, embedded: Floats | None = None
+    ) -> Prepared:
         """Embed drafts and give them ids. No lock is held meanwhile.
 
         Args:
             drafts: as read.
             vectors: (drafts, dims) of the caller's own; None has the store's embedder make them.
+            embedded: (drafts that search may find, dims), where the store's embedder has made them already.
 
         Raises:
             WrongDimension, EmbedderUnavailable, EmbeddingFailed: as `Embedding` says.
         """
         self.embedding.confirm()
         self.embedding.claim()
+        mark = self.embedding.mark
         wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
         if vectors is not None:
             blobs: list[VectorBlobs | None] = self.embedding.given(vectors, len(drafts))
         else:
             blobs = [None] * len(drafts)
             texts = [indexed_text(drafts[place].text, drafts[place].context) for place in wanted]
-            for place, blob in zip(wanted, self.embedding.encode(texts), strict=True):
+            made = self.embedding.encode(texts) if embedded is None else self.embedding.embedded(embedded, len(texts))
+            for place, blob in zip(wanted, made, strict=True):
                 blobs[place] = blob
-        made = iter(self._ids.make(len(drafts)))
-        return Prepared(tuple(drafts), tuple(blobs), tuple(draft.id or next(made) for draft in drafts))
+        ids = iter(self._ids.make(len(drafts)))
+        return Prepared(tuple(drafts), tuple(blobs), tuple(draft.id or next(ids) for draft in drafts), mark)
 
     def add(self, transaction: Transaction, cube: CubeRow, prepared: Prepared) -> list[Outcome]:
         """Store prepared drafts in a cube that the transaction has locked; one outcome each, in order.
@@ -80,11 +87,12 @@ class GeneralTextMemory:
 
         Raises:
             AlreadyExists: an id or key that the caller gave is in use.
+            EmbedderMismatch: all vectors of the store have been replaced since the drafts were embedded.
         """
-        self.embedding.check_setting(transaction.setting(SETTING))
+        self.embedding.check_setting(transaction.setting(SETTING), prepared.mark)
         commit = Commit(transaction, cube, lambda seqs: self._store.records(cube, seqs))
         outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids)
-        for uri in dict.fromkeys(d.conversation for d in prepared.drafts if d.type == "document"):
+        for uri in dict.fromkeys(d.conversation for d in prepared.drafts if from_document(d.source)):
             if uri is not None:
                 outcomes.extend(self._remove_gone(transaction, cube, uri, {outcome.id for outcome in outcomes}))
         return outcomes
@@ -124,20 +132,27 @@ class GeneralTextMemory:
         return None if same or not body.indexed else self.embedding.encode([text])[0]
 
     def update(
-        self, transaction: Transaction, cube: CubeRow, record: Record, changes: dict[str, Any], blob: VectorBlobs | None
+        self,
+        transaction: Transaction,
+        cube: CubeRow,
+        record: Record,
+        changes: dict[str, Any],
+        blob: VectorBlobs | None,
+        mark: str,
     ) -> int:
         """Write the next version of an item; returns the number of the change.
 
         Args:
             record: the version that `changes` were decided on; it must still be the newest.
             changes: fields of `Body`, and "text".
-            blob: vectors, where the words have changed; None keeps the old ones.
+            blob: vectors, where the words have changed; None keeps the old ones where they have not.
+            mark: of the vectors (`Embedding.mark`), when it was decided.
 
         Raises:
             VersionConflict: the item has moved on.
             AlreadyExists: the new key is in use.
         """
-        self.embedding.check_setting(transaction.setting(SETTING))
+        self.embedding.check_setting(transaction.setting(SETTING), mark)
         body = record.body
         if body is None:
             raise ItemNotFound(f"item {record.id!r} of cube {cube.name!r} is deleted; restore it first")
@@ -147,11 +162,12 @@ class GeneralTextMemory:
             taken = transaction.heads_by_key(cube, [key])
             if taken:
                 raise AlreadyExists(f"cube {cube.name!r} has an item with key {key!r} already: {taken[key].id!r}")
-        same_words = blob is None
+        text = changes.get("text", record.text)
+        same_words = blob is None and text == record.text
         put = Put(
             id=record.id,
             op="update",
-            text=changes.get("text", record.text),
+            text=text,
             body=msgspec.structs.replace(body, **fields),
             state=record.state,
             head=_head(record),
@@ -278,4 +294,4 @@ def _tombstone(head: Head) -> Put:
 
 
 def _piece(record: Record) -> bool:
-    return record.body is not None and record.body.type == "document"
+    return record.body is not None and from_document(record.body.source)

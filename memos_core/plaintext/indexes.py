@@ -42,22 +42,33 @@ class Indexes:
         self._loaded: OrderedDict[int, CubeIndex] = OrderedDict()
 
     def get(self, cube: CubeRow) -> CubeIndex:
-        """The index of a cube. Catch it up, under its lock, before asking it anything."""
+        """The index of a cube. Catch it up, under its lock, before asking it anything.
+
+        Raises:
+            EmbedderMismatch: another process has replaced all vectors.
+        """
+        self._embedding.confirm()
         with self._lock:
-            found = self._loaded.get(cube.number)
+            found = self._current(cube)
             if found is not None:
                 self._loaded.move_to_end(cube.number)
                 return found
             loading = self._loading.setdefault(cube.number, threading.Lock())
         with loading:
             with self._lock:
-                if cube.number in self._loaded:
-                    return self._loaded[cube.number]
+                found = self._current(cube)
+            if found is not None:
+                return found
             index = self.fresh(cube, in_memory=False)
             with self._lock:
                 self._loaded[cube.number] = index
                 self._loading.pop(cube.number, None)
             return index
+
+    def _current(self, cube: CubeRow) -> CubeIndex | None:
+        """The loaded index of a cube, if it holds the vectors that the store has now."""
+        found = self._loaded.get(cube.number)
+        return found if found is not None and found.embedder == self._embedding.mark else None
 
     def fresh(self, cube: CubeRow, *, in_memory: bool) -> CubeIndex:
         """An index of the cube that nobody else holds: its own files, or (in memory) built from the truth alone."""
@@ -67,7 +78,7 @@ class Indexes:
             self._store,
             cube,
             folder=folder,
-            embedder=record.identity,
+            embedder=record.mark,
             dims=record.dims,
             token_dims=record.token_dims,
             flush_rows=self._flush_rows,
@@ -91,6 +102,13 @@ class Indexes:
     def close(self) -> None:
         """Write what is worth it to files and let all go."""
         with self._lock:
-            for index in self._loaded.values():
-                index.flush()
+            loaded = list(self._loaded.values())
             self._loaded.clear()
+        for index in loaded:
+            index.flush()
+
+    def after_fork(self) -> None:
+        """In a forked child: load anew; threads of the parent may have been at work on what was loaded."""
+        self._lock = threading.Lock()
+        self._loading = {}
+        self._loaded = OrderedDict()

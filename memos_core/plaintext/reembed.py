@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import msgspec
 
-from memos_core.plaintext.embedding import SETTING, encode_all, measured_record
+from memos_core.plaintext.embedding import SETTING, Embedding, encode_all, measured_record
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import indexed_text
@@ -15,7 +16,9 @@ Progress = Callable[[int, int], None]
 _BATCH = 256
 
 
-def reembed(store: RecordStore, embedder: Embedder | None, spec: str, progress: Progress | None = None) -> int:
+def reembed(
+    store: RecordStore, embedding: Embedding, embedder: Embedder | None, spec: str, progress: Progress | None = None
+) -> int:
     """Give every version with words vectors of another embedder; returns how many this call embedded.
 
     New vectors are staged beside the old ones, batch by batch. When all are there, one transaction puts them in the place
@@ -24,25 +27,29 @@ def reembed(store: RecordStore, embedder: Embedder | None, spec: str, progress: 
 
     Args:
         store: whose vectors.
+        embedding: the store's embedder, which goes on with the new one.
         embedder: None removes all vectors: search is lexical from then on.
         spec: the name it was loaded under; "" for an object.
         progress: called with (versions done by this call, versions in all).
+
+    Raises:
+        Conflict: another re-embedding, with another embedder, has begun meanwhile, or has finished.
+        EmbeddingFailed: the model failed; what was staged is kept for the next call.
     """
-    record = measured_record(embedder, spec)
+    record = msgspec.structs.replace(measured_record(embedder, spec), epoch=uuid.uuid4().hex[:16])
     value = msgspec.json.encode(record).decode()
     done = 0
-    if embedder is None:
-        store.switch_vectors(SETTING, value, keep=False)
-        return 0
-    total = store.stage(record.identity)
+    total = 0 if embedder is None else store.stage(record.identity)
     while True:
-        after: int | None = 0
-        while after is not None:
-            batch, after = store.unstaged(after, _BATCH)
-            blobs = encode_all(embedder, [indexed_text(text, body.context) for _, text, body in batch])
-            store.put_staged([(place, blob) for (place, _, _), blob in zip(batch, blobs, strict=True)])
+        after: int | None = None if embedder is None else 0
+        while after is not None and embedder is not None:
+            batch, after = store.unstaged(record.identity, after, _BATCH)
+            blobs = encode_all(embedder, [indexed_text(text, body.context) for _, text, body in batch], record.dims)
+            store.put_staged(record.identity, [(place, blob) for (place, _, _), blob in zip(batch, blobs, strict=True)])
             done += len(batch)
             if progress is not None and batch:
                 progress(done, total)
-        if store.switch_vectors(SETTING, value, keep=True):
-            return done
+        with embedding.replacing:
+            if store.switch_vectors(record.identity, SETTING, value):
+                embedding.rebind(embedder, spec)
+                return done

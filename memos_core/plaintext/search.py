@@ -34,6 +34,10 @@ _COLUMN_OF = {"created": "created", "updated": "updated", "occurred": "occurred"
 MOST_HITS = 10_000
 
 
+class _Replaced(Exception):
+    """All vectors were replaced between embedding the question and asking: it is embedded anew, and asked again."""
+
+
 class Ask(msgspec.Struct, frozen=True):
     """A search, as it was asked for.
 
@@ -81,7 +85,7 @@ class Searcher:
         self._store = store
         self._embedding = embedding
         self._indexes = indexes
-        self._pool = pool
+        self.pool = pool
         self._now = now
 
     # -- searching ------------------------------------------------------------------------------------------------
@@ -97,7 +101,14 @@ class Searcher:
         _check(ask)
         if not places or (not ask.text.strip() and ask.vector is None):
             return Hits(degraded=self._embedding.lacking)
-        self._embedding.confirm()
+        while True:
+            self._embedding.confirm()
+            try:
+                return self._search(places, ask)
+            except _Replaced:
+                continue
+
+    def _search(self, places: Sequence[Place], ask: Ask) -> Hits:
         asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), [p.cube.name for p in places])
         after = None if ask.cursor is None else decode(ask.cursor, asked)
         if after is not None:
@@ -132,10 +143,11 @@ class Searcher:
             index = self._indexes.get(place.cube)
             with index.lock:
                 index.catch_up()
-                occurred = index.table["occurred"][index.moment(place.as_of).rows]
+                moment = index.moment(place.as_of)
+                occurred = index.table["occurred"][moment.rows]
                 known = occurred[occurred != ABSENT_TIME]
                 times.extend((int(known.min()), int(known.max())) if len(known) else ())
-                names |= index.people.words
+                names |= index.people(moment).words
         return take_apart(text, self._now(), (min(times), max(times)) if times else None), names
 
     def _vectors(self, question: Question, names: set[str], ask: Ask) -> tuple[QueryVectors | None, str | None]:
@@ -150,6 +162,8 @@ class Searcher:
 
     def _ask(self, place: Place, question: Question, vectors: QueryVectors | None, recipe: Recipe, ask: Ask) -> Found:
         index = self._indexes.get(place.cube)
+        if vectors is not None and vectors.mark != index.embedder:
+            raise _Replaced
         with index.lock:
             index.catch_up()
             moment = index.moment(place.as_of)
@@ -160,7 +174,7 @@ class Searcher:
             return Found(place, seq, index.table["seq"][signals.rows], signals)
 
     def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
-        return [do(places[0])] if len(places) == 1 else list(self._pool.map(do, places))
+        return [do(places[0])] if len(places) == 1 else list(self.pool.map(do, places))
 
     # -- listing --------------------------------------------------------------------------------------------------
 

@@ -74,16 +74,17 @@ class Asking:
         meant = vectors is not None and not recipe.weights.keys().isdisjoint(("late", "dense", "near"))
         self._dense = QueryVector(vectors.dense) if vectors is not None and meant else None
         self._background = (0.0, 1.0) if vectors is None else vectors.background
-        number = None if asker is None else index.people.number_of(asker)
-        self._speakers = about(question, index.people, number) if "speaker" in recipe.weights else []
-        self._terms = self._meaningful(index.analyzer.query(question.undated, index.languages))
+        people = index.people(moment)
+        number = None if asker is None else people.number_of(asker)
+        self._speakers = about(question, people, number) if "speaker" in recipe.weights else []
+        self._terms = self._meaningful(index.analyzer.query(question.undated, index.languages(moment)))
         self._postings = [self._held(term) for term in self._terms]
         count = len(moment.rows)
         self._weights = idf(np.array([len(rows) for rows, _ in self._postings], dtype=np.int64), count)
 
     def _meaningful(self, terms: list[QueryTerm]) -> list[QueryTerm]:
         """Without speakers' names, which say whom and not what, unless nothing else is asked."""
-        names = self._index.people.words
+        names = self._index.people(self._moment).words
         return [term for term in terms if term.word not in names] or terms
 
     def _held(self, term: QueryTerm) -> tuple[Rows, NDArray[np.float64]]:
@@ -221,7 +222,7 @@ class Asking:
         named = [self._index.terms(row) for row in rows[top].tolist()]
         names, codes = np.unique(np.concatenate(named), return_inverse=True)
         own = {term_name(each) for term in self._terms for each in term.terms}
-        own |= {term_name(stem) for stem in self._index.name_stems()}
+        own |= {term_name(stem) for stem in self._index.name_stems(self._moment)}
         weights = self._index.rareness(names, self._moment)
         weights *= np.bincount(codes, np.repeat(share, [len(each) for each in named]), minlength=len(names))
         weights[np.isin(names, np.array(sorted(own), dtype=np.uint32))] = 0.0

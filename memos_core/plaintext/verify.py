@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from memos_core.errors import StoreDamaged
+from memos_core.errors import EmbedderMismatch, StoreDamaged
 from memos_core.plaintext.embedding import Embedding
 from memos_core.plaintext.indexes import Indexes
 from memos_core.protocols.storage import RecordStore
@@ -16,6 +16,7 @@ from memos_core.stores.index.rows import COLUMNS
 from memos_core.types.work import CubeRow
 
 _MOST = 20  # differences of one kind that are named one by one
+_TRIES = 100  # at reaching the same change as a second index
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -46,12 +47,16 @@ def verify_cube(
             index.catch_up()
             fresh = indexes.fresh(cube, in_memory=True)
             fresh.catch_up()
+            for _ in range(_TRIES):  # others go on writing meanwhile
+                if index.seq != fresh.seq:
+                    index.catch_up()
+                    fresh.catch_up()
             differences = list(_differences(index, fresh))
             if differences and repair:
                 index.drop()
                 index.catch_up()
                 index.flush()
-    except StoreDamaged as error:
+    except (StoreDamaged, EmbedderMismatch) as error:
         return [*found, Finding(cube.name, "index", f"cannot be compared, the truth cannot be read: {error}")]
     return found + [Finding(cube.name, "index", what, repair) for what in differences]
 

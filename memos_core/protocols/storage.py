@@ -143,21 +143,28 @@ class RecordStore(Protocol):
     def stage(self, identity: str) -> int:
         """Begin (or go on) to stage vectors of an embedder; returns how many versions there are to embed."""
 
-    def unstaged(self, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
-        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end)."""
+    def unstaged(self, identity: str, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
+        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end).
 
-    def put_staged(self, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
-        """Stage vectors of the versions at these places."""
+        Raises:
+            Conflict: vectors of another embedder are being staged, or those of this one are in place.
+        """
 
-    def switch_vectors(self, key: str, value: str, *, keep: bool) -> bool:
+    def put_staged(self, identity: str, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
+        """Stage vectors of the versions at these places; raises as `unstaged` does."""
+
+    def switch_vectors(self, identity: str, key: str, value: str) -> bool:
         """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
 
         Args:
+            identity: of the embedder; "" removes all vectors instead.
             key, value: the setting that says whose vectors they are.
-            keep: False removes all vectors instead.
 
         Returns:
             Whether it was done; not if versions without staged vectors have come in meanwhile.
+
+        Raises:
+            Conflict: as for `unstaged`.
         """
 
     def audit(self, cube: CubeRow, after: int = 0) -> list[AuditEntry]:

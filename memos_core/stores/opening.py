@@ -28,7 +28,12 @@ def open_sqlite(folder: Path, *, deadline: float, now: Callable[[], datetime]) -
     from memos_core.stores.sql.engine import Database
     from memos_core.stores.sql.records import SqlStore
 
-    return SqlStore(Database(folder / DATABASE, deadline=deadline), now=now)
+    database = Database(folder / DATABASE, deadline=deadline)
+    try:
+        return SqlStore(database, now=now)
+    except BaseException:
+        database.close()
+        raise
 
 
 def folder_of(location: str | Path) -> Path:

@@ -75,8 +75,8 @@ class Actor(msgspec.Struct, frozen=True):
             raise InvalidName(f"actor {actor.id!r} looks like a role; roles are given as Actor(id, roles=(...))")
         if actor.id.startswith(RESERVED_PREFIX):
             raise InvalidName(f"actor {actor.id!r} is reserved for memos itself")
-        if isinstance(actor.roles, str):
-            raise InvalidName(f"roles are given as a tuple of names, not {actor.roles!r}; for one, give ({actor.roles!r},)")
+        if not isinstance(actor.roles, tuple):  # one string would be taken for a role per letter
+            raise InvalidName(f"roles are given as a tuple of names, not {actor.roles!r}")
         for role in actor.roles:
             check_name(role, "role")
         return actor

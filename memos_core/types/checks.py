@@ -76,7 +76,7 @@ def checked_links(links: Iterable[Link]) -> tuple[Link, ...]:
     Raises:
         InvalidInput: something that is no `Link`, or a link whose parts cannot be stored.
     """
-    if isinstance(links, str) or not isinstance(links, Iterable):
+    if not isinstance(links, Iterable):
         raise InvalidInput(f"links is a list of Link, not {links!r}")
     found = tuple(links)
     for link in found:
@@ -113,7 +113,9 @@ def checked_document(document: Document) -> Document:
         if value is not None:
             check_text(value, f"{name} of document {document.uri!r}")
     if document.format not in _FORMATS:
-        raise InvalidInput(f"format of document {document.uri!r} is one of {', '.join(_FORMATS)}, not {document.format!r}")
+        raise InvalidInput(
+            f"format of document {document.uri!r} is one of {', '.join(_FORMATS)}, not {document.format!r}"
+        )
     if document.at is not None:
         in_utc(document.at)
     checked_metadata(document.metadata)

@@ -14,6 +14,8 @@ from memos_core.errors import InvalidName, InvalidText
 MAX_NAME = 256
 _PLAIN = re.compile(r"[A-Za-z0-9_.@:+=/-]+(?: [A-Za-z0-9_.@:+=/-]+)*", re.ASCII)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Characters that show nothing although Unicode counts them among letters, marks and symbols.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U00016fe4\U000e0100-\U000e01ef]")
 _WILD = frozenset("*%?\\")
 
 
@@ -25,8 +27,8 @@ def check_name(value: object, what: str) -> str:
         what: what it names, for the message: "actor", "cube", "item id", "key", "conversation".
 
     Raises:
-        InvalidName: not a string, empty, longer than 256 characters, a wildcard character, white space at an end,
-            an invisible or unassigned character, or another spelling (NFKC) of a different name.
+        InvalidName: not a string, empty, longer than 256 characters, a wildcard character, white space at an end or
+            twice in a row, an invisible or unassigned character, or another spelling (NFKC) of a different name.
     """
     if not isinstance(value, str):
         raise InvalidName(f"{what} must be a string, not {type(value).__name__}")
@@ -41,11 +43,13 @@ def check_name(value: object, what: str) -> str:
     for character in value:
         if character in _WILD:
             raise InvalidName(f"{what} {value!r} has the wildcard character {character!r}")
-        if unicodedata.category(character) in _INVISIBLE:
+        if unicodedata.category(character) in _INVISIBLE or _BLANK.match(character):
             raise InvalidName(f"{what} {value!r} has the invisible or unassigned character U+{ord(character):04X}")
     normal = unicodedata.normalize("NFKC", value)
     if normal != value:
         raise InvalidName(f"{what} {value!r} is another spelling of {normal!r}; use that one")
+    if any(character.isspace() and character != " " for character in value) or "  " in value:
+        raise InvalidName(f"{what} {value!r} has white space other than single spaces between its words")
     return value
 
 

@@ -89,7 +89,7 @@ class CubeFiles:
         return found is not None and found.seq > seq
 
     def save(
-        self, table: RowTable, parts: Sequence[Part], seq: int, digest: str, languages: Sequence[str]
+        self, table: RowTable, parts: Sequence[Part], seq: int, digest: str, languages: Mapping[str, int]
     ) -> tuple[Rows, list[MappedPart]] | None:
         """Write the tail (and the parts that go with it) as a segment.
 
@@ -97,7 +97,7 @@ class CubeFiles:
             parts: all parts in order of rows, the tail last.
             seq: number of the last change they hold.
             digest: of that change.
-            languages: found in the texts so far.
+            languages: found in the texts so far, each with the first change of such a text.
 
         Returns:
             The order that the table must now be put in, and the parts; None where another process is writing, or the
@@ -108,7 +108,7 @@ class CubeFiles:
             with writer_lock(self.folder) as mine:
                 if not mine or self.newer(self.manifest.seq):
                     return None
-                return self._save(table, parts, Manifest(self._belongs, seq, digest, tuple(languages)))
+                return self._save(table, parts, Manifest(self._belongs, seq, digest, dict(languages)))
         except OSError as error:
             log.warning("index of %s cannot be written, it stays in memory: %s", self.folder.name, error)
             return None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.errors import WrongDimension
+from memos_core.errors import EmbedderMismatch, WrongDimension
 from memos_core.filters import Filter
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index import vectors
@@ -23,7 +23,7 @@ from memos_core.stores.index.people import People
 from memos_core.stores.index.postings import Counts, term_hash
 from memos_core.stores.index.rows import ALIVE, NONE, STATES, RowTable, Threads
 from memos_core.stores.index.salience import has_number, salience
-from memos_core.stores.index.segment import FORMAT
+from memos_core.stores.index.segment import FORMAT, SegmentRefused
 from memos_core.stores.index.tokens import best_matches
 from memos_core.stores.index.vectors import QueryVector, best
 from memos_core.types.inputs import IMAGE_MARK
@@ -67,6 +67,7 @@ class CubeIndex:
     ) -> None:
         self.lock = threading.RLock()
         self.cube = cube
+        self.embedder = embedder
         self.dims = dims
         self.token_dims = token_dims
         self.analyzer = Analyzer()
@@ -94,11 +95,24 @@ class CubeIndex:
             if token == self._token:
                 return
             head = self._store.head_seq(self.cube)
-            for piece in self._store.changes(self.cube, self._seq, head):
-                self._apply(piece)
-                if len(self._tail) >= self._flush_rows:
-                    self._flush()
+            while self._seq < head:
+                self._follow(head)
             self._token = token
+
+    def _follow(self, head: int) -> None:
+        """Apply changes up to a number, or until the index starts anew from the segments of another process."""
+        seq = self._seq
+        for piece in self._store.changes(self.cube, seq, head):
+            try:
+                self._apply(piece)
+            except BaseException:
+                self._load()  # half of a piece may be in; what was applied before is taken from files, or applied again
+                raise
+            seq = self._seq
+            if len(self._tail) >= self._flush_rows:
+                self._flush()
+                if self._seq != seq:
+                    return
 
     def flush(self) -> None:
         """Write what is worth it to files, so that the next opening is fast."""
@@ -127,10 +141,10 @@ class CubeIndex:
             self.parts.extend(self._files.load(self.table))
             self._seq = self._files.manifest.seq
             self.threads.forget()
-        self.people = People()
+        self._people = People()
         self._name_stems: tuple[tuple[int, int], frozenset[str]] = ((0, 0), frozenset())
-        self.people.extend(self.table.speakers.names)
-        self.languages = set(self._files.manifest.languages) if self._files else set()
+        self._people.extend(self.table.speakers.names)
+        self._languages = dict(self._files.manifest.languages) if self._files else {}  # with the first change of each
         self._tail = Tail(len(self.table), self.dims, self.token_dims)
         self.parts.append(self._tail)
         self.fields = FieldColumns(self._store, self.cube, self.table)
@@ -138,11 +152,15 @@ class CubeIndex:
     def _flush(self) -> None:
         if self._files is None:
             return
-        if self._files.newer(self._seq):  # another process has written more than we know: take its segments
+        if self._files.newer(self._files.manifest.seq):  # another process has written since: go on from its segments
             self._load()
             return
         digest = self._store.digest(self.cube, self._seq)
-        saved = self._files.save(self.table, self.parts, self._seq, digest, sorted(self.languages))
+        try:
+            saved = self._files.save(self.table, self.parts, self._seq, digest, self._languages)
+        except SegmentRefused:  # our own segments are gone: another process has dropped the index
+            self._load()
+            return
         if saved is None:
             return
         order, parts = saved
@@ -162,6 +180,7 @@ class CubeIndex:
         tokens: list[bytes | None] = []
         ended: list[tuple[int, int]] = []
         replaces: dict[int, int] = {}
+        self._check_lengths(piece)
         for record, blobs in piece:
             if record.prev:
                 ended.append((record.prev, record.seq))
@@ -170,7 +189,7 @@ class CubeIndex:
                 continue
             analyzed = self.analyzer.analyze(indexed_text(record.text, body.context) if body.indexed else "")
             if analyzed.language is not None:
-                self.languages.add(analyzed.language)
+                self._languages.setdefault(analyzed.language, record.seq)
             if record.prev:
                 replaces[first + len(terms)] = record.prev
             for name, value in self._row(record, body, analyzed.length).items():
@@ -182,6 +201,15 @@ class CubeIndex:
         self._tail.add(terms, dense, tokens)
         self._end(ended, replaces)
         self._seq = piece[-1][0].seq
+
+    def _check_lengths(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
+        for record, blobs in piece:
+            if blobs is not None and self.dims and len(blobs.dense) != 4 * self.dims:
+                raise EmbedderMismatch(
+                    f"the vector of change {record.seq} in cube {self.cube.name!r} has {len(blobs.dense) / 4:g} dimensions, "
+                    f"the store's had {self.dims}: another process has replaced them (open the store anew), or the store is "
+                    "damaged (memos verify)"
+                )
 
     def _end(self, ended: list[tuple[int, int]], replaces: dict[int, int]) -> None:
         """Give the new rows their places, and end those that have a newer version."""
@@ -212,13 +240,13 @@ class CubeIndex:
             "updated": record.at,
             "vectors_of": record.vectors_of,
             "length": length,
-            "salience": salience(record.text or "", self.people.words),
+            "salience": salience(record.text or "", self._people.words),
             "timed": int(body.mentions.says_time or has_number(record.text or "")),
         }
 
     def _speaker(self, name: str | None) -> int:
         number = self.table.speakers.number(name)
-        self.people.extend(self.table.speakers.names[len(self.people) :])
+        self._people.extend(self.table.speakers.names[len(self._people) :])
         return number
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -246,11 +274,7 @@ class CubeIndex:
 
     def holding_name(self, name: int, at: Moment) -> tuple[Rows, Counts]:
         """As `holding`, for a term by its name (`terms`)."""
-        found = []
-        for part in self.parts:
-            full = part.postings.full(name)
-            found.append((part, None if full is None else part.postings.lookup(full)))
-        return self._held(found, at)
+        return self._held([(part, part.postings.named(name)) for part in self.parts], at)
 
     @staticmethod
     def _held(found: list[tuple[Part, tuple[NDArray[np.int32], Counts] | None]], at: Moment) -> tuple[Rows, Counts]:
@@ -278,20 +302,36 @@ class CubeIndex:
         names = np.sort(self.terms(row))
         counts = []
         for name in names.tolist():
-            full = part.postings.full(name)
-            held = None if full is None else part.postings.lookup(full)
+            held = part.postings.named(name)
             counts.append(0 if held is None else int(held[1][held[0] == own[0]].sum()))
         codes = part.tokens.entries["codes"][part.tokens.places(own)[0]]
         vector = part.codes[own].tobytes() + part.scales[own].tobytes() + part.errors[own].tobytes()
         return vector, codes.tobytes(), names.tobytes(), np.array(counts).tobytes()
 
-    def name_stems(self) -> frozenset[str]:
+    def people(self, at: Moment) -> People:
+        """The speakers that were known at a moment."""
+        if at.as_of is None:
+            return self._people
+        if at.people is None:
+            spoken = np.unique(self.table["speaker"][self.table["seq"] <= at.as_of])
+            at.people = self._people.only(spoken[spoken != NONE].tolist())
+        return at.people
+
+    def languages(self, at: Moment) -> list[str]:
+        """The languages that texts had been found to be in at a moment."""
+        return sorted(name for name, first in self._languages.items() if at.as_of is None or first <= at.as_of)
+
+    def name_stems(self, at: Moment) -> frozenset[str]:
         """The terms under which words of speakers' names are stored."""
-        key = (len(self.people), len(self.languages))
-        if key != self._name_stems[0]:
-            found = [self.analyzer.query(word, self.languages) for word in self.people.words]
-            self._name_stems = (key, frozenset(each for terms in found for term in terms for each in term.terms))
-        return self._name_stems[1]
+        people, languages = self.people(at), self.languages(at)
+        key = (len(people.words), len(languages))
+        if at.as_of is None and key == self._name_stems[0]:
+            return self._name_stems[1]
+        found = [self.analyzer.query(word, languages) for word in people.words]
+        stems = frozenset(each for terms in found for term in terms for each in term.terms)
+        if at.as_of is None:
+            self._name_stems = (key, stems)
+        return stems
 
     def rarity(self, rows: Rows, at: Moment) -> Floats:
         """How rare the words of each of these rows (ascending) are in this cube, 0 … 1; 0 for rows without words.
@@ -429,7 +469,7 @@ class CubeIndex:
                 "findable": len(self.moment().rows),
                 "segments": len(self.parts) - 1,
                 "memory_bytes": self.nbytes,
-                "languages": sorted(self.languages),
+                "languages": sorted(self._languages),
             }
 
 

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_core.stores.index.people import People
 from memos_core.stores.index.rows import ALIVE, STATES, RowTable, Threads, order
 from memos_core.types.items import LifecycleState
 
@@ -26,6 +27,7 @@ class Moment(msgspec.Struct):
         before, after: for every row the one next to it in its conversation or document; -1 for none.
         average_length: mean number of meaningful terms of these rows; 1.0 where there are none.
         rarity: how rare the words of each row are, as far as somebody has asked (nan: not yet).
+        people: the speakers that were known, once somebody has asked.
     """
 
     as_of: int | None
@@ -35,6 +37,7 @@ class Moment(msgspec.Struct):
     after: NDArray[np.int32]
     average_length: float
     rarity: NDArray[np.float32] | None = None
+    people: People | None = None
 
 
 def moment(

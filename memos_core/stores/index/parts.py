@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memos_core.stores.index import postings
 from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
 from memos_core.stores.index.postings import MappedPostings, TailPostings
-from memos_core.stores.index.rows import COLUMNS, RowTable
+from memos_core.stores.index.rows import COLUMNS, NONE, RowTable
 from memos_core.stores.index.segment import Arrays
 from memos_core.stores.index.tokens import decode_codes
 from memos_core.stores.index.vectors import Codes, Floats, quantise
@@ -206,7 +206,7 @@ def light(table: RowTable, rows: Rows) -> Arrays:
         used, numbers = np.unique(arrays[f"row_{column}"], return_inverse=True)
         known = used >= 0
         arrays[f"row_{column}"] = (numbers - int(not known.all())).astype(np.int32)
-        text = "\x00".join(names.names[number] for number in used[known]).encode()
+        text = "".join(names.names[number] + "\x00" for number in used[known]).encode()
         arrays[f"names_{column}"] = np.frombuffer(text, dtype=np.uint8)
     return arrays
 
@@ -216,6 +216,6 @@ def restore_light(table: RowTable, arrays: Arrays) -> None:
     values = {name: arrays[f"row_{name}"] for name in COLUMNS}
     for column, names in (("conversation", table.conversations), ("speaker", table.speakers)):
         text = arrays[f"names_{column}"].tobytes().decode()
-        numbers = np.array([*(names.number(name) for name in text.split("\x00") if text), -1], dtype=np.int32)
+        numbers = np.array([*(names.number(name) for name in text.split("\x00")[:-1]), NONE], dtype=np.int32)
         values[column] = numbers[values[column]]
     table.extend(values)

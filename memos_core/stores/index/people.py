@@ -15,17 +15,30 @@ class People:
         self._names: list[str] = []
         self._by_word: dict[str, list[int]] = {}
         self._unspaced: list[tuple[str, int]] = []
+        self._numbers: dict[str, int] = {}
 
     def extend(self, names: Iterable[str]) -> None:
         """Add speakers, in the order of their numbers."""
         for name in names:
-            number = len(self._names)
             self._names.append(fold(name))
-            for word in name_words(name):
-                self.words.add(word)
-                self._by_word.setdefault(word, []).append(number)
-                if is_unspaced(word):
-                    self._unspaced.append((word, number))
+            self._know(len(self._names) - 1)
+
+    def only(self, numbers: Iterable[int]) -> People:
+        """Just these speakers, under the numbers that they have."""
+        chosen = People()
+        chosen._names = self._names
+        for number in numbers:
+            chosen._know(number)
+        return chosen
+
+    def _know(self, number: int) -> None:
+        name = self._names[number]
+        self._numbers.setdefault(name, number)
+        for word in name_words(name):
+            self.words.add(word)
+            self._by_word.setdefault(word, []).append(number)
+            if is_unspaced(word):
+                self._unspaced.append((word, number))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -39,5 +52,4 @@ class People:
 
     def number_of(self, name: str) -> int | None:
         """The speaker of just this name."""
-        folded = fold(name)
-        return self._names.index(folded) if folded in self._names else None
+        return self._numbers.get(fold(name))

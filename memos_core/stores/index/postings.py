@@ -1,6 +1,7 @@
 """Which rows hold a term, and how often: in memory for the newest rows, mapped from a file for the others.
 
-In files a term is 64 bits of its hash; the upper half alone names it where the terms of a row are listed.
+In files a term is 64 bits of its hash; the upper half alone names it where the terms of a row are listed. In a cube of a
+hundred thousand different terms two may have one name: whoever asks by name is answered for both.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ class TailPostings:
         self._counts: dict[int, bytearray] = {}
         self._hashes: dict[str, int] = {}
         self._by_name: dict[int, int] = {}
+        self._twins: dict[int, list[int]] = {}  # further hashes with the same name
         self.nbytes = 0  # of memory, roughly
 
     def add(self, row: int, terms: Iterable[str]) -> Names:
@@ -50,7 +52,8 @@ class TailPostings:
             own = hashes.get(term)
             if own is None:
                 own = hashes[term] = term_hash(term)
-                self._by_name[own >> 32] = own
+                if self._by_name.setdefault(own >> 32, own) != own:
+                    self._twins.setdefault(own >> 32, []).append(own)
                 rows[own] = array("i", (row,))
                 counts[own] = bytearray((min(count, _MOST),))
                 self.nbytes += 500
@@ -68,9 +71,14 @@ class TailPostings:
             return None
         return np.array(rows, dtype=np.int32), np.frombuffer(bytes(self._counts[wanted]), dtype=np.uint8)
 
-    def full(self, name: int) -> int | None:
-        """The hash of the term with this name, where there is one."""
-        return self._by_name.get(name)
+    def named(self, name: int) -> tuple[Rows, Counts] | None:
+        """As `lookup`, for the terms of a name."""
+        full = self._by_name.get(name)
+        if full is None or name not in self._twins:
+            return None if full is None else self.lookup(full)
+        each = [self.lookup(own) for own in (full, *self._twins[name])]
+        rows, counts = zip(*(one for one in each if one is not None), strict=True)
+        return _joined(np.concatenate(rows), np.concatenate(counts))
 
     def held(self, names: Names, until: int) -> NDArray[np.int64]:
         """How many of the first `until` rows hold each of these terms."""
@@ -78,8 +86,9 @@ class TailPostings:
         for place, name in enumerate(names.tolist()):
             full = self._by_name.get(name)
             if full is not None:
-                rows = self._rows[full]
-                counts[place] = len(rows) if rows[-1] < until else bisect_left(rows, until)
+                for own in (full, *self._twins.get(name, ())):
+                    rows = self._rows[own]
+                    counts[place] += len(rows) if rows[-1] < until else bisect_left(rows, until)
         return counts
 
     def entries(self) -> tuple[Hashes, Rows, Counts]:
@@ -110,10 +119,14 @@ class MappedPostings:
         low, high = self._starts[place], self._starts[place + 1]
         return self._rows[low:high], self._counts[low:high]
 
-    def full(self, name: int) -> int | None:
-        """The hash of the term with this name, where there is one."""
-        place = int(np.searchsorted(self._names, np.uint32(name)))
-        return int(self._hashes[place]) if place < len(self._names) and int(self._names[place]) == name else None
+    def named(self, name: int) -> tuple[Rows, Counts] | None:
+        """As `lookup`, for the terms of a name."""
+        first, last = (int(np.searchsorted(self._names, np.uint32(name), side)) for side in ("left", "right"))
+        if first == last:
+            return None
+        low, high = self._starts[first], self._starts[last]
+        rows, counts = self._rows[low:high], self._counts[low:high]
+        return (rows, counts) if last - first == 1 else _joined(rows, counts)
 
     def held(self, names: Names, until: int) -> NDArray[np.int64]:
         """How many of the first `until` rows hold each of these terms."""
@@ -122,26 +135,38 @@ class MappedPostings:
             return counts
         places = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
         known = np.flatnonzero(self._names[places] == names)
-        low, high = self._starts[places[known]], self._starts[places[known] + 1]
-        counts[known] = high - low
+        first = places[known]
+        last = np.searchsorted(self._names, names[known], side="right")
+        counts[known] = self._starts[last] - self._starts[first]
         if until < self._part_rows:
-            counts[known] = self._before(low, high, until)
+            counts[known] = self._before(first, last, until)
         return counts
 
-    def _before(self, low: NDArray[np.int64], high: NDArray[np.int64], until: int) -> NDArray[np.int64]:
-        """How many rows below a number there are in each of these stretches of the postings."""
-        lengths = high - low
+    def _before(self, first: NDArray[np.int64], last: NDArray[np.int64], until: int) -> NDArray[np.int64]:
+        """How many rows below a number there are in the postings of each of these stretches of terms."""
+        low = self._starts[first]
+        lengths = self._starts[last] - low
         begins = np.cumsum(lengths) - lengths
-        if int(lengths.sum()) > _GATHERED:  # looking into each stretch is cheaper than copying them all
-            found = [int(np.searchsorted(self._rows[a:b], until)) for a, b in zip(low, high, strict=True)]
+        if int(lengths.sum()) > _GATHERED:  # looking into each term's rows is cheaper than copying them all
+            found = [sum(map(self._below(until), range(a, b))) for a, b in zip(first, last, strict=True)]
             return np.array(found, dtype=np.int64)
         places = np.arange(int(lengths.sum())) + np.repeat(low - begins, lengths)
         below = (self._rows[places] < until).astype(np.int64)
         return np.add.reduceat(below, begins) if len(below) else lengths
 
+    def _below(self, until: int) -> Callable[[int], int]:
+        return lambda term: int(np.searchsorted(self._rows[self._starts[term] : self._starts[term + 1]], until))
+
     def entries(self) -> tuple[Hashes, Rows, Counts]:
         """Every posting as (term hash, row, count), ordered by hash, then row."""
         return np.repeat(self._hashes, np.diff(self._starts)), self._rows, self._counts
+
+
+def _joined(rows: Rows, counts: Counts) -> tuple[Rows, Counts]:
+    """Postings of several terms as if they were one: rows ascending, each once."""
+    distinct, places = np.unique(rows, return_inverse=True)
+    summed = np.bincount(places, counts, minlength=len(distinct))
+    return distinct, np.minimum(summed, _MOST).astype(np.uint8)
 
 
 def pack(hashes: Hashes, rows: Rows, counts: Counts) -> dict[str, NDArray[np.generic]]:

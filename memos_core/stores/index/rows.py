@@ -172,7 +172,8 @@ class Threads:
         if own == NONE:
             return
         last = self._last.get(own, NONE)
-        if last != NONE and position[last] > position[row]:
+        item = self._table["item"]
+        if last != NONE and (position[last], item[last]) > (position[row], item[row]):
             self._stale = True
             return
         if last != NONE:
@@ -222,7 +223,8 @@ def order(table: RowTable, living: Rows) -> tuple[NDArray[np.int32], NDArray[np.
     rows = living[conversation[living] != NONE]
     if not len(rows):
         return before, after, rows
-    rows = rows[np.lexsort((table["seq"][rows], position[rows], conversation[rows]))]
+    # two at one place: the one that was there first stays first, whichever of them was changed since
+    rows = rows[np.lexsort((table["item"][rows], position[rows], conversation[rows]))]
     same = conversation[rows][1:] == conversation[rows][:-1]
     before[rows[1:][same]] = rows[:-1][same]
     after[rows[:-1][same]] = rows[1:][same]

@@ -2,8 +2,9 @@
 
 A segment is a file in the safetensors format (a JSON header, then plain arrays), whose metadata says which store, cube,
 embedder and analysis it belongs to and a CRC-32 for each array. A manifest beside the segments lists them; it is replaced
-by renaming, after everything it names is on disk. Bytes that no manifest names do not count; a segment that differs from
-what the manifest says in any way is thrown away with all others, and the index is filled from the truth again.
+by renaming, after everything it names is on disk, and ends with a CRC-32 of itself. Bytes that no manifest names do not
+count; a segment that differs from what the manifest says in any way is thrown away with all others, and the index is filled
+from the truth again.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ class Manifest(msgspec.Struct, frozen=True):
         seq: number of the last change they hold.
         digest: of that change in the truth; another one means that the truth has gone another way since (a restored
             backup).
-        languages: those that texts were found to be in.
+        languages: those that texts were found to be in, each with the first change of such a text.
         segments: in order of rows.
     """
 
     belongs: dict[str, str]
     seq: int
     digest: str = ""
-    languages: tuple[str, ...] = ()
+    languages: dict[str, int] = {}
     segments: tuple[SegmentEntry, ...] = ()
 
 
@@ -160,8 +161,11 @@ def read_manifest(folder: Path, belongs: Mapping[str, str]) -> Manifest | None:
         return None
     except OSError as error:
         raise SegmentRefused(f"{folder / MANIFEST}: {error}") from error
+    text, _, crc = raw.rpartition(b"\n")
+    if crc != _crc_line(text):
+        raise SegmentRefused(f"{folder / MANIFEST}: checksum differs")
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = msgspec.json.decode(text, type=Manifest)
     except msgspec.MsgspecError as error:
         raise SegmentRefused(f"{folder / MANIFEST}: {error}") from error
     if manifest.belongs != dict(belongs):
@@ -173,7 +177,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Put a manifest in the place of the one before; durable when this returns."""
     temporary = folder / f"{MANIFEST}.{os.getpid()}"
     with open(temporary, "wb", opener=_private) as file:
-        file.write(msgspec.json.encode(manifest))
+        text = msgspec.json.encode(manifest)
+        file.write(text + b"\n" + _crc_line(text))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / MANIFEST)
@@ -182,6 +187,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _crc_line(text: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(text)
 
 
 def sweep(folder: Path, keep: Manifest | None) -> None:

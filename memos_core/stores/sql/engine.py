@@ -183,7 +183,8 @@ class Database:
                 raise StoreClosed(f"{self.name} is closed")
             if self._watch is None:
                 self._watch = self._retried(self._raw_connection, None)
-            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+            watch = self._watch
+            return int(self._retried(lambda: watch.execute("PRAGMA data_version").fetchone()[0], None))
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -222,10 +223,13 @@ class Database:
         """Refuse files that are not ours; set up a new one."""
         connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
         try:
+            connection.execute("BEGIN")  # both answers are of one moment: another process may be setting it up just now
             found = connection.execute("PRAGMA application_id").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            connection.execute("COMMIT")
             if found == APPLICATION_ID:
                 return
-            if found != 0 or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if found != 0 or tables:
                 raise ForeignStore(
                     f"{self.path} is a SQLite database of another program (application_id {found:#x}); "
                     "give memos a folder of its own"

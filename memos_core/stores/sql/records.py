@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
-from memos_core.stores.sql.changes import VECTOR_COLUMNS, WriteTransaction, decode_body, vector_row
+from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_row
 from memos_core.stores.sql.engine import Database
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import position, seq_of
@@ -380,31 +380,43 @@ class SqlStore:
             staging.prepare(connection, identity, STAGED)
             return staging.count(connection)
 
-    def unstaged(self, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
-        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end)."""
+    def unstaged(self, identity: str, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
+        """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end).
+
+        Raises:
+            Conflict: vectors of another embedder are being staged, or those of this one are in place.
+        """
         with self._database.reading() as connection:
+            staging.confirm(connection, identity, STAGED)
             return staging.missing(connection, after, limit)
 
-    def put_staged(self, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
-        """Stage vectors of the versions at these places."""
+    def put_staged(self, identity: str, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
+        """Stage vectors of the versions at these places; raises as `unstaged` does."""
         with self._database.writing() as connection:
-            values = [vector_row(place, blobs) for place, blobs in rows]
-            self._statements.insert(connection, schema.staged_vectors, VECTOR_COLUMNS, values)
+            staging.confirm(connection, identity, STAGED)
+            staging.put(connection, self._statements, [vector_row(place, blobs) for place, blobs in rows])
 
-    def switch_vectors(self, key: str, value: str, *, keep: bool) -> bool:
+    def switch_vectors(self, identity: str, key: str, value: str) -> bool:
         """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
 
         Args:
+            identity: of the embedder; "" removes all vectors instead.
             key, value: the setting that says whose vectors they are.
-            keep: False removes all vectors instead.
 
         Returns:
             Whether it was done; not if versions without staged vectors have come in meanwhile.
+
+        Raises:
+            Conflict: as for `unstaged`.
         """
         with self._database.writing() as connection:
-            if keep and any(True for _ in staging.missing(connection, 0, _SLICE)[0]):
-                return False
-            if keep:
+            if identity:
+                staging.confirm(connection, identity, STAGED)
+                after: int | None = 0
+                while after is not None:
+                    missing, after = staging.missing(connection, after, _SLICE)
+                    if missing:
+                        return False
                 staging.switch(connection)
             else:
                 staging.remove(connection)

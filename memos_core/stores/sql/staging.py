@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, delete, func, inspect, select, text, update
 from sqlalchemy.sql.elements import ColumnElement
 
+from memos_core.errors import Conflict
 from memos_core.stores.sql import schema
-from memos_core.stores.sql.changes import decode_body
+from memos_core.stores.sql.changes import VECTOR_COLUMNS, decode_body
 from memos_core.stores.sql.migrations.m001_ground_floor import WORDS
 from memos_core.stores.sql.schema import SEQ_BITS
+from memos_core.stores.sql.statements import Statements
 from memos_core.types.work import Body
 
 _v = schema.versions.c
@@ -36,6 +40,31 @@ def prepare(connection: Connection, identity: str, key: str) -> None:
     connection.execute(schema.store.insert().values(key=key, value=identity))
 
 
+def confirm(connection: Connection, identity: str, key: str) -> None:
+    """Make sure that the staging table is still that of this embedder.
+
+    Raises:
+        Conflict: another re-embedding has finished, or one with another embedder has begun.
+    """
+    c = schema.store.c
+    staged_by = connection.execute(select(c.value).where(c.key == key)).scalar()
+    if staged_by != identity:
+        found = f"{staged_by!r} is being put in" if staged_by else "another run has finished"
+        raise Conflict(f"re-embedding with {identity!r} was overtaken: {found}; look at the store, then start it anew")
+
+
+def put(connection: Connection, statements: Statements, rows: list[tuple[Any, ...]]) -> None:
+    """Stage vectors; those that another run with the same embedder has staged already are not needed twice."""
+    places = [row[0] for row in rows]
+    c = schema.staged_vectors.c.place
+    there = {
+        row[0]
+        for row in statements.run_list(connection, "staged", lambda members: select(c).where(c.in_(members)), places)
+    }
+    fresh = [row for row in rows if row[0] not in there]
+    statements.insert(connection, schema.staged_vectors, VECTOR_COLUMNS, fresh)
+
+
 def _own() -> ColumnElement[bool]:
     """Versions that hold vectors of their own, or would if the store had any."""
     return _v.text.is_not(None) & ((_v.vectors_of == 0) | (_v.vectors_of == _v.place % (1 << SEQ_BITS)))
@@ -49,11 +78,11 @@ def count(connection: Connection) -> int:
 def missing(connection: Connection, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
     """Versions behind a place that have no staged vectors yet: (place, text, body), and how far was looked.
 
-    Items that no search may find are passed over. The second is None when the end was reached.
+    Items that no search may find, and that have no vectors, are passed over. The second is None when the end was reached.
     """
     staged = schema.staged_vectors
     query = (
-        select(_v.place, _v.text, _v.body)
+        select(_v.place, _v.text, _v.body, _v.vectors_of)
         .select_from(schema.versions)
         .outerjoin(staged, staged.c.place == _v.place)
         .where(_own(), _v.place > after, staged.c.place.is_(None))
@@ -61,9 +90,9 @@ def missing(connection: Connection, after: int, limit: int) -> tuple[list[tuple[
         .limit(limit)
     )
     rows = connection.execute(query).fetchall()
-    found = [(place, words, decode_body(body)) for place, words, body in rows]
+    found = [(place, words, decode_body(body), bool(vectors_of)) for place, words, body, vectors_of in rows]
     seen = rows[-1][0] if len(rows) == limit else None
-    return [(place, words, body) for place, words, body in found if body.indexed], seen
+    return [(place, words, body) for place, words, body, held in found if body.indexed or held], seen
 
 
 def switch(connection: Connection) -> None:

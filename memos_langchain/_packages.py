@@ -1,0 +1,28 @@
+"""What to install where an optional package is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from memos_core.errors import MissingPackage
+
+
+@contextmanager
+def needed(package: str, extra: str, purpose: str) -> Iterator[None]:
+    """Imports in the block need a package.
+
+    Args:
+        package: as it is installed ("langchain-core").
+        extra: of memoskit, that installs it.
+        purpose: what needs it.
+
+    Raises:
+        MissingPackage: it is not there.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != package.replace("-", "_"):
+            raise
+        raise MissingPackage(package, extra, purpose) from error
