@@ -23,9 +23,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from measure import at, report  # first: it sets the number of threads
-
 import numpy as np
+from measure import at, report  # first: it sets the number of threads
 
 from memos_core import MOS, Session
 from memos_core.plaintext import ranking
@@ -69,7 +68,13 @@ def message(turn: dict[str, Any]) -> dict[str, Any]:
     content: list[dict[str, str]] = [{"type": "text", "text": turn["raw"]}]
     if turn["caption"]:
         content.append({"type": "image", "caption": turn["caption"]})
-    return {"role": "user", "speaker": turn["speaker"], "content": content, "at": turn["ts"], "metadata": {"turn": turn["dia_id"]}}
+    return {
+        "role": "user",
+        "speaker": turn["speaker"],
+        "content": content,
+        "at": turn["ts"],
+        "metadata": {"turn": turn["dia_id"]},
+    }
 
 
 def remember(mos: MOS, turns: list[dict[str, Any]]) -> dict[str, Session]:
@@ -97,7 +102,9 @@ def judge(found: list[str], gold: set[str]) -> dict[str, float]:
     }
 
 
-def evaluate(sessions: dict[str, Session], questions: list[dict[str, Any]]) -> tuple[list[dict[str, float]], list[float]]:
+def evaluate(
+    sessions: dict[str, Session], questions: list[dict[str, Any]]
+) -> tuple[list[dict[str, float]], list[float]]:
     """Figures of each question, and CPU milliseconds of each search."""
     figures, taken = [], []
     for question in questions:
@@ -160,7 +167,11 @@ def run(kind: str, turns: list[dict[str, Any]], questions: list[dict[str, Any]],
         if left_out:
             row["r@10 leave one out"] = leave_one_out(sessions, questions, recipe)
         stats = mos.stats()
-        row |= {"add ms/turn": built * 1e3 / len(turns), "search p50 ms": at(taken, 0.5), "search p95 ms": at(taken, 0.95)}
+        row |= {
+            "add ms/turn": built * 1e3 / len(turns),
+            "search p50 ms": at(taken, 0.5),
+            "search p95 ms": at(taken, 0.95),
+        }
         row["bytes of token vectors/turn"] = token_bytes(sessions) if stats["token_dims"] else 0
     return row
 
@@ -185,7 +196,10 @@ def main() -> int:
     asked = parser.parse_args()
     folder = find_folder(asked.folder)
     if folder is None:
-        print("LoCoMo is not here: give --folder (or set LOCOMO) with corpus.jsonl and queries.jsonl. Skipped.", file=sys.stderr)
+        print(
+            "LoCoMo is not here: give --folder (or set LOCOMO) with corpus.jsonl and queries.jsonl. Skipped.",
+            file=sys.stderr,
+        )
         return 0
     turns, questions = lines(folder / "corpus.jsonl"), lines(folder / "queries.jsonl")
     kinds = list(KINDS) if asked.embedder == "all" else [asked.embedder]

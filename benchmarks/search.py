@@ -13,10 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import at, cpu_ms, each_cpu_ms, report, resident_mb  # first: it sets the number of threads
-
 import numpy as np
 from made_up import MadeUp
+from measure import at, cpu_ms, each_cpu_ms, report, resident_mb  # first: it sets the number of threads
 
 from memos_core import MOS, Draft, F, SourceRef
 from memos_core.stores.index import vectors
@@ -144,4 +143,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             rows.append(run(count, Path(folder) / "memory"))
     names = list(rows[0])
-    report("search" if vectors.SIMD else "search-no-simd", [{"figure": name, **{f"{row['items']}": row[name] for row in rows}} for name in names])
+    report(
+        "search" if vectors.SIMD else "search-no-simd",
+        [{"figure": name, **{f"{row['items']}": row[name] for row in rows}} for name in names],
+    )

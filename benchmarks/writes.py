@@ -15,10 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import at, each_cpu_ms, report  # first: it sets the number of threads
-
-import numpy as np
 from made_up import MadeUp
+from measure import at, each_cpu_ms, report  # first: it sets the number of threads
 
 from memos_core import MOS
 
@@ -57,7 +55,10 @@ def run(count: int, folder: Path) -> dict[str, float]:
 
         bob = mos.session("bob", conversation="bulk")
         messages = [
-            [{"role": "user", "content": text, "speaker": "Bob", "id": f"{number}-{place}"} for place, text in enumerate(texts)]
+            [
+                {"role": "user", "content": text, "speaker": "Bob", "id": f"{number}-{place}"}
+                for place, text in enumerate(texts)
+            ]
             for number, (texts, _) in enumerate(pieces[:10])
         ]
         start = time.process_time()

@@ -3,7 +3,12 @@
 from memos_core import MOS
 
 MESSAGES = [
-    {"id": "1", "role": "user", "content": "Hi! I'm planning a trip to Iceland in March.", "at": "2024-01-15T09:00:00Z"},
+    {
+        "id": "1",
+        "role": "user",
+        "content": "Hi! I'm planning a trip to Iceland in March.",
+        "at": "2024-01-15T09:00:00Z",
+    },
     {"id": "2", "role": "assistant", "content": "How exciting! Are you going alone?", "at": "2024-01-15T09:00:20Z"},
     {"id": "3", "role": "user", "content": "With my sister Nora. She can't eat gluten.", "at": "2024-01-15T09:01:00Z"},
 ]

@@ -21,19 +21,23 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from memos_core import MOS, Document, Hits, Session
+from memos_core import MOS, Document, F, Hits, Session
 from memos_core.errors import InvalidText
 from memos_langchain import MemosMemory
 from memos_llamaindex import MemosMemoryBlock
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
-LONGEST = 5000  # characters of a description that are read
+LONGEST = 2500  # characters of a description that are read
 MONDAY = [
     ("Mara", "2024-05-06T09:00:00Z", "Hi! I moved to Lisbon last week, the flat is in Alfama."),
     ("assistant", "2024-05-06T09:00:30Z", "Congratulations! How is the neighbourhood?"),
     ("Mara", "2024-05-06T09:01:00Z", "Loud but lovely. My dog Rex hates the trams, though."),
     ("assistant", "2024-05-06T09:01:30Z", "Poor Rex! Is he getting used to them?"),
-    ("Mara", "2024-05-06T09:02:00Z", "Slowly. By the way, I can't eat gluten any more, doctor's orders since yesterday."),
+    (
+        "Mara",
+        "2024-05-06T09:02:00Z",
+        "Slowly. By the way, I can't eat gluten any more, doctor's orders since yesterday.",
+    ),
 ]
 FRIDAY = [
     ("Mara", "2024-05-10T18:00:00Z", "I start at the aquarium on Monday, feeding the penguins!"),
@@ -124,20 +128,24 @@ def main() -> None:
         ask(both, ABOUT_PACKAGES)
 
         console.rule("One memory is corrected; what it said before stays in its history")
-        hit = mara.search("How many days does Mara work at the aquarium?", top_k=1)[0]
-        mara.update(hit.id, text="Four days a week. The fifth I finish my thesis on jellyfish.")
-        for version in mara.history(hit.id):
-            console.print(version.version, version.op, version.at.isoformat(timespec="seconds"), version.item and version.item.text)
-        console.print("now:", mara.search("How many days a week at the aquarium?", top_k=1)[0].text)
+        [days] = mara.list(where=F.text.contains("Three days a week"))
+        mara.update(days.id, text="Four days a week. The fifth I finish my thesis on jellyfish.")
+        for version in mara.history(days.id):
+            console.print(
+                version.version,
+                version.op,
+                version.at.isoformat(timespec="seconds"),
+                version.item and version.item.text,
+            )
+        show("How many days a week does Mara work?", mara.search("How many days a week does Mara work?", top_k=1))
 
     console.rule("A LangChain chain and a LlamaIndex agent, each in a new process's place: opened again")
-    with MOS.open(FOLDER) as mos:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # LangChain calls its own chain deprecated
-            chain = ConversationChain(
-                llm=LangChainParrot(), memory=MemosMemory(session=mos.session("mara", conversation="chain"), k=1)
-            )
-            console.print("chain:", chain.invoke({"input": "What can I not eat?"})["response"])
+    with MOS.open(FOLDER) as mos, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # LangChain calls its own chain deprecated
+        chain = ConversationChain(
+            llm=LangChainParrot(), memory=MemosMemory(session=mos.session("mara", conversation="chain"), k=1)
+        )
+        console.print("chain:", chain.invoke({"input": "What can I not eat?"})["response"])
     with MOS.open(FOLDER) as mos:
         console.print("agent:", asyncio.run(agent(mos.session("mara"), "Which animals do I feed at work?")))
         console.print("verify:", mos.verify() or "everything as it should be")

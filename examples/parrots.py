@@ -34,7 +34,9 @@ class LlamaIndexParrot(MockLLM, FunctionCallingLLM):
     def metadata(self) -> LLMMetadata:
         return LLMMetadata(is_function_calling_model=True)
 
-    def _prepare_chat_with_tools(self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any) -> Any:
+    def _prepare_chat_with_tools(
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
+    ) -> Any:
         return {"messages": [*(chat_history or []), *([user_msg] if user_msg else [])]}
 
     def get_tool_calls_from_response(self, response: Any, **kwargs: Any) -> list[ToolSelection]:
@@ -48,5 +50,7 @@ class LlamaIndexParrot(MockLLM, FunctionCallingLLM):
 
         return stream()
 
-    async def astream_chat_with_tools(self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any) -> Any:
+    async def astream_chat_with_tools(
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
+    ) -> Any:
         return await self.astream_chat(self._prepare_chat_with_tools(tools, user_msg, chat_history)["messages"])
