@@ -98,12 +98,12 @@ class MiniLM:
         """Vectors (texts, dims), and for each text those of its tokens (tokens, token_dims), all of unit length."""
         encoded = self._encode(texts)
         vectors = np.array([each[0] for each in encoded], dtype=np.float32).reshape(len(texts), self.dims)
-        return vectors, [each[1] for each in encoded]
+        return vectors, [each[1].copy() for each in encoded]  # what is remembered stays out of callers' hands
 
     def embed_question(self, text: str, late: str) -> tuple[Floats, Floats, list[str]]:
         """Vector (dims,) of one text, token vectors (tokens, token_dims) of another, and the word each token is part of."""
         (vector, _, _), (_, tokens, words) = self._encode([text, late])
-        return vector, tokens, list(words)
+        return vector.copy(), tokens.copy(), list(words)
 
     # -- encoding -------------------------------------------------------------------------------------------------
 
