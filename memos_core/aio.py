@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from memos_core.context import Context
 from memos_core.errors import StoreClosed
 from memos_core.mos import MOS
+from memos_core.plaintext.commit import Overtaken
 from memos_core.session import Session
 from memos_core.types.access import Actor
 from memos_core.types.items import Hits
@@ -113,9 +114,14 @@ class AsyncSession:
         view = self.sync.view
         await self._threads.run(view.check_writable)
         drafts = await self.read(content, **options)
-        texts = view.texts_to_embed(drafts)
-        embedded = await embed(texts) if texts else None
-        return await self._threads.run(lambda: view.add(drafts, embedded=embedded))
+        while True:
+            places = await self._threads.run(lambda: view.places_to_embed(drafts))
+            texts = view.texts_to_embed(drafts, places)
+            embedded = await embed(texts) if texts else None
+            try:
+                return await self._threads.run(functools.partial(view.add, drafts, embedded=embedded, places=places))
+            except Overtaken:
+                continue
 
     async def search(self, query: str, **options: Any) -> Hits:
         """As `Session.search`, with the same options."""
@@ -158,6 +164,10 @@ class AsyncSession:
     def write_to(self) -> Sequence[str]:
         """Names of the cubes it writes to."""
         return self.sync.write_to
+
+    def __deepcopy__(self, memo: object) -> AsyncSession:
+        """Itself, as for `Session`."""
+        return self
 
     def __repr__(self) -> str:
         return f"Async{self.sync!r}"

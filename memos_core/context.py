@@ -45,7 +45,9 @@ class Context(msgspec.Struct, frozen=True):
 def line(item: MemoryItem) -> str:
     """A memory as one line: when, who, what."""
     when = f"[{item.occurred_at:%Y-%m-%d}] " if item.occurred_at else ""
-    who = f"{item.speaker}: " if item.speaker else ""
+    source = item.provenance.source
+    said_by = item.speaker or (source.role if source else None)
+    who = f"{said_by}: " if said_by else ""
     return f"- {when}{who}{' '.join(item.text.split())}"
 
 

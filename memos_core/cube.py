@@ -131,6 +131,11 @@ class MemCube:
         """Whether the cube has the item, or had it before it was deleted."""
         return bool(self._store.heads(self.require(Right.READ), [id]))
 
+    def holding(self, ids: Sequence[str]) -> set[str]:
+        """Those of these items that the cube has now; the actor must be allowed to write to it."""
+        heads = self._store.heads(self.require(Right.WRITE), ids)
+        return {id for id, head in heads.items() if not head.deleted}
+
     def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
         """An item now or at a moment; raises as `current` does."""
         return self.current(id, as_of=as_of).to_item()

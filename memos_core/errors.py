@@ -18,6 +18,7 @@ MemosError
 │   ├── VersionConflict            `expect_version` is no longer the current version
 │   └── AlreadyExists              an id, key or cube name that is in use
 ├── StoreError                     the database or its folder
+│   ├── StoreNotFound              there is no store at that place
 │   ├── StoreBusy                  others kept writing until the deadline passed
 │   ├── StoreFull                  no space left
 │   ├── StoreReadOnly              the folder or file cannot be written
@@ -110,6 +111,10 @@ class AlreadyExists(Conflict):
 
 class StoreError(MemosError):
     """The database or its folder."""
+
+
+class StoreNotFound(StoreError):
+    """There is no store at that place, and none was to be made."""
 
 
 class StoreBusy(StoreError):

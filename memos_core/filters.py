@@ -12,7 +12,8 @@ and `"a.b"` reach into nested objects, and `F.metadata[...]` says metadata even 
 `matches` is the meaning for one item, and the reference: the columns of an index must agree with it (`Column.mask`).
 Keys and values are data; nothing here becomes text of another query language.
 
-Semantics: a field that is absent (or null) fails every operator but `!=`, `nin` and `is_empty`. Values of different
+Semantics: a field that is absent (or null) fails every operator but `!=`, `nin` and `is_empty`, and `== None` and `in`
+with None among its values, which ask for just that. Values of different
 kinds are never equal and never ordered: 1 is not "1", and True is not 1. Dates (`datetime`, `date`) compare with times
 of the item and with ISO 8601 strings in metadata.
 """
@@ -56,6 +57,7 @@ Path = tuple[str, ...]
 
 TIME_FIELDS: Final = frozenset({"occurred_at", "created_at", "updated_at"})
 FIELDS: Final[dict[str, Callable[[MemoryItem], Any]]] = {
+    "cube": lambda item: item.cube_id,
     "id": lambda item: item.id,
     "text": lambda item: item.text,
     "kind": lambda item: item.kind,

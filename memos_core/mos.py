@@ -37,10 +37,10 @@ from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
-from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite
+from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite, require_sqlite
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
-from memos_core.types.names import check_cube_name, check_text
+from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
 from memos_core.types.work import CubeRow, utc_now
 from memos_core.view import CompositeView
 
@@ -73,6 +73,7 @@ class MOS:
         store: the truth.
         embedder: None for none.
         spec: the name it was loaded under; "" for an object.
+        missing: why the embedder that the store remembers is not here; "" where nobody tried to load it.
         index_folder: where indexes keep their segments; None keeps them in memory.
         index_budget: bytes of memory for the indexes of all cubes together.
         policies: who may do what.
@@ -89,6 +90,7 @@ class MOS:
         *,
         embedder: Embedder | None = None,
         spec: str = "",
+        missing: str = "",
         index_folder: Path | None = None,
         index_budget: int = 1 << 29,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
@@ -102,7 +104,7 @@ class MOS:
         self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._closing = threading.Lock()
         self._closed = False
-        self._embedding = Embedding(store, embedder, spec=spec)
+        self._embedding = Embedding(store, embedder, spec=spec, missing=missing)
         self._indexes = Indexes(store, self._embedding, folder=index_folder, budget=index_budget)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes)
         self._searcher = Searcher(store, self._embedding, self._indexes, pool=self._pool, now=now)
@@ -115,6 +117,7 @@ class MOS:
         location: str | Path = "./memory",
         *,
         embedder: object = None,
+        create: bool = True,
         deadline: float = 30.0,
         index_budget: int = 1 << 29,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
@@ -126,29 +129,37 @@ class MOS:
             location: a folder (it holds `memos.db` and derived files); ":memory:" for a store that is gone when closed.
             embedder: "minilm" (also "minilm:FOLDER" or "minilm:ORGANISATION/MODEL"), "hashing", "given:DIMS", or an object with
                 the methods of LangChain's Embeddings, LlamaIndex's BaseEmbedding or memos' own Embedder. None takes the one
-                that the store remembers by name; a new store then has none, and search is lexical.
+                that the store remembers by name; a new store then has none, and search is lexical. "none" loads none
+                whatever the store remembers: reading goes on by words alone.
+            create: False refuses to make a store where there is none.
             deadline: seconds to wait at most while other processes write.
             index_budget: bytes of memory for the indexes of all cubes together.
             policies: who may do what.
             now: the clock (aware times).
 
         Raises:
+            StoreNotFound: there is none, and none shall be made.
             UnsupportedStore: a URL of a database that is not supported.
             EmbedderMismatch: the store was filled with another embedder.
             ModelNotFound, MissingPackage: the embedder cannot be loaded.
             StoreReadOnly, ForeignStore, NewerSchema, StoreDamaged: the folder or its database cannot be used.
         """
-        made, spec = (None, "") if embedder is None else load_embedder(embedder)
+        made, spec, missing = None, "", ""
+        if embedder is not None and embedder != NO_EMBEDDER:
+            made, spec = load_embedder(embedder)
         scratch = Path(tempfile.mkdtemp(prefix="memos-")) if str(location) == IN_MEMORY else None
         folder = scratch or folder_of(location)
+        if not create:
+            require_sqlite(folder)
         store = open_sqlite(folder, deadline=deadline, now=now)
         try:
             if embedder is None:
-                made, spec = _remembered(store)
+                made, spec, missing = _remembered(store)
             return cls(
                 store,
                 embedder=made,
                 spec=spec,
+                missing=missing,
                 index_folder=folder / INDEX_FOLDER,
                 index_budget=index_budget,
                 policies=policies,
@@ -391,18 +402,25 @@ def _names(names: Iterable[str], what: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _remembered(store: RecordStore) -> tuple[Embedder | None, str]:
-    """The embedder that the store remembers by name; None where it has none, or it cannot be loaded here."""
+def _remembered(store: RecordStore) -> tuple[Embedder | None, str, str]:
+    """The embedder that the store remembers by name and that name, or None and why it is not to be had here.
+
+    Reading then goes on by words alone and says so; writing says what is missing.
+
+    Raises:
+        EmbedderMismatch: that name loads something else here.
+    """
     record = recorded(store)
     if record is None or not record.spec:
-        return None, ""
+        return None, "", ""
     try:
         made, spec = load_embedder(record.spec)
-    except (ModelError, MissingPackage):
-        return None, ""  # reading goes on by words alone and says so; writing says what is missing
+    except (ModelError, MissingPackage) as error:
+        return None, "", f"cannot be loaded ({error})"
     if made.identity != record.identity:
         raise EmbedderMismatch(
             f"{store.name} was filled with {record.identity!r}; what {record.spec!r} loads here is {made.identity!r}. "
-            "Bring the old weights back, or change all vectors with `memos reembed`"
+            "Bring the old weights back, or change all vectors with `memos reembed` (in Python: open it with "
+            "embedder='none', then mos.reembed)"
         )
-    return made, spec
+    return made, spec, ""

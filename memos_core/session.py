@@ -32,6 +32,7 @@ from memos_core.types.names import check_name, check_text
 from memos_core.view import Added, CompositeView
 
 _CONTEXT_HITS = 50  # looked at to fill a context
+CONTEXT_MIN_SCORE = 0.02  # what is less likely than this to be asked for is noise in a prompt
 
 
 class _Unset:
@@ -61,6 +62,10 @@ class Session:
         self.conversation = conversation
         self._view = view
         self._now = now
+
+    def __deepcopy__(self, memo: object) -> Session:
+        """Itself: a host that copies its own settings still means the same memory."""
+        return self
 
     def __repr__(self) -> str:
         return f"Session({self.actor.id!r}, reads {self.read_from}, writes {self.write_to})"
@@ -244,7 +249,7 @@ class Session:
         *,
         max_tokens: int = 800,
         where: Where = None,
-        min_score: float = 0.0,
+        min_score: float = CONTEXT_MIN_SCORE,
         count_tokens: Callable[[str], int] = estimate_tokens,
         vector: Floats | None = None,
     ) -> Context:
@@ -254,7 +259,7 @@ class Session:
             query: the question, or the user's message.
             max_tokens: for the whole text.
             where: only items that fulfil this filter.
-            min_score: only hits at least this likely to be what was asked for.
+            min_score: only hits at least this likely to be what was asked for; 0 fills the context with whatever there is.
             count_tokens: tokens of a text; give your model's own tokenizer where the limit is a hard one.
             vector: (dims,) of the question, if you make vectors yourself.
 

@@ -9,7 +9,7 @@ from typing import Any, overload
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.filters import Where, parse_where
-from memos_core.plaintext.commit import Outcome
+from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.results import Place
@@ -142,6 +142,7 @@ class CompositeView:
         *,
         vectors: Floats | None = None,
         embedded: Floats | None = None,
+        places: Sequence[int] | None = None,
         action: str = "add",
     ) -> Added:
         """Store drafts in every cube written to, all or nothing.
@@ -149,20 +150,26 @@ class CompositeView:
         Args:
             drafts: as read.
             vectors: (drafts, dims) of the caller's own.
-            embedded: vectors of `texts_to_embed(drafts)`, where the store's embedder has made them already.
+            embedded: vectors of the drafts at `places`, where the store's embedder has made them already.
+            places: what `places_to_embed(drafts)` said; None asks it.
             action: for the audit.
 
         Raises:
             AccessDenied: there is none, or the actor may not write to one of them.
             AlreadyExists, WrongDimension, ...: as `GeneralTextMemory` says; nothing is kept.
+            Overtaken: where `places` was given and is not what is needed any more.
         """
         self.check_writable()
         while True:
-            prepared = self._memory.prepare(drafts, vectors, embedded)
+            wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
+            prepared = self._memory.prepare(drafts, vectors, embedded, wanted)
             try:
                 with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
                     outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
                 break
+            except Overtaken:
+                if places is not None:
+                    raise
             except EmbedderMismatch:
                 if vectors is not None or embedded is not None or not self._replaced(prepared.mark):
                     raise
@@ -226,10 +233,14 @@ class CompositeView:
             ItemNotFound, AccessDenied: one of them is in none of the cubes written to; nothing is deleted.
         """
         self._need_write()
-        for each in dict.fromkeys(ids):
-            self._targets(each)
+        wanted = list(dict.fromkeys(ids))
+        holding = self._made(self.write)
+        held = set().union(*(cube.holding(wanted) for cube in holding))
+        missing = next((id for id in wanted if id not in held), None)
+        if missing is not None:
+            raise self._not_found(missing)
         with self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction:
-            return sum(cube.delete(transaction, list(dict.fromkeys(ids))) for cube in self._made(self.write))
+            return sum(cube.delete(transaction, wanted) for cube in holding)
 
     def restore(self, id: str, version: int | None = None) -> MemoryItem:
         """Make the newest version of an item equal to an earlier one, in every cube written to that has it.
@@ -289,9 +300,13 @@ class CompositeView:
             cursor=cursor,
         )
 
-    def texts_to_embed(self, drafts: Sequence[Draft]) -> Sequence[str]:
-        """The words of each draft that its vector is made of; those that no search may find need none."""
-        return [indexed_text(draft.text, draft.context) for draft in drafts if draft.indexed]
+    def places_to_embed(self, drafts: Sequence[Draft]) -> Sequence[int]:
+        """Places of the drafts whose vectors it takes to add them; those that every cube knows already need none."""
+        return self._memory.places_to_embed(drafts, [cube.writable() for cube in self.write])
+
+    def texts_to_embed(self, drafts: Sequence[Draft], places: Sequence[int]) -> Sequence[str]:
+        """The words that the vectors of the drafts at these places are made of."""
+        return [indexed_text(drafts[place].text, drafts[place].context) for place in places]
 
     def text_to_embed(self, query: str, as_of: int | datetime | None = None) -> str:
         """The words of a question whose vector `search` would look for."""

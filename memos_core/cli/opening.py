@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from memos_core.cli.options import Settings
-from memos_core.errors import StoreError
+from memos_core.errors import StoreNotFound
 
 if TYPE_CHECKING:
     from memos_core.mos import MOS
     from memos_core.session import Session
 
 DEFAULT_STORE: Final = "./memory"
-NO_EMBEDDER: Final = "none"
 
 
 def actor_of(settings: Settings) -> str:
@@ -53,8 +52,6 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
         arguments = {"location": settings.store or os.environ.get("MEMOS_STORE") or DEFAULT_STORE}
     if settings.embedder:
         arguments["embedder"] = settings.embedder
-    if arguments.get("embedder") == NO_EMBEDDER:
-        arguments["embedder"] = None
     return arguments
 
 
@@ -73,12 +70,12 @@ def require_store(settings: Settings) -> Path:
     """The database of a store that there is: nothing is made by merely asking.
 
     Raises:
-        StoreError: there is none.
+        StoreNotFound: there is none.
     """
     arguments = arguments_of(settings)
     database = database_of(arguments)
     if not database.exists():
-        raise StoreError(
+        raise StoreNotFound(
             f"there is no store at {arguments['location']} (no {database.name} in it); name one with --store or "
             "$MEMOS_STORE, or make one with `memos add` or `memos ingest`"
         )
@@ -94,7 +91,7 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[MOS]:
         create: make it if there is none.
 
     Raises:
-        StoreError: there is none, and none shall be made; or as `MOS.open` says.
+        StoreNotFound: there is none, and none shall be made; or as `MOS.open` says.
     """
     from memos_core.mos import MOS
 
@@ -105,7 +102,7 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[MOS]:
     with MOS.open(**arguments) as mos:
         if fresh and not settings.quiet and not settings.as_json:
             said = f"made a new store at {arguments['location']}"
-            if arguments.get("embedder") is None and settings.embedder != NO_EMBEDDER:
+            if arguments.get("embedder") is None:
                 said += "; it has no embedder, so search goes by words alone (`memos reembed minilm` adds one)"
             click.echo(f"memos: {said}", err=True)
         yield mos

@@ -10,9 +10,10 @@ import click
 
 from memos_core.cli.bars import progress
 from memos_core.cli.failures import DONE, INTERRUPTED
-from memos_core.cli.opening import NO_EMBEDDER, arguments_of, require_store
+from memos_core.cli.opening import arguments_of, require_store
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted, is_terminal
+from memos_core.types.names import NO_EMBEDDER
 
 _EXAMPLES: Final = """
 Examples:

@@ -1,8 +1,9 @@
 """Embedding models of LangChain and LlamaIndex, by their methods; neither is imported here.
 
 LangChain's `Embeddings` have `embed_documents` and `embed_query`, LlamaIndex's `BaseEmbedding` have
-`get_text_embedding_batch` and `get_query_embedding`; each has asynchronous twins (`aembed_documents`, ...), which memos
-awaits in the caller's own event loop, so that the model's connections stay where they were made.
+`get_text_embedding_batch` and `get_query_embedding`. LangChain's have asynchronous twins (`aembed_documents`, ...), which
+memos awaits in the caller's own event loop, so that the model's connections stay where they were made. LlamaIndex's have
+some too, but many of its models compute in them, and stop the loop meanwhile; so these are asked on a thread.
 """
 
 from __future__ import annotations
@@ -19,15 +20,10 @@ from memos_core.protocols.models import Embedder
 
 Floats = NDArray[np.float32]
 
-# (many texts, one question, their asynchronous twins) as each host names them
+# (many texts, one question, their asynchronous twins) as each host names them; "" where they are not awaited
 _HOSTS = {
     "langchain": ("embed_documents", "embed_query", "aembed_documents", "aembed_query"),
-    "llama-index": (
-        "get_text_embedding_batch",
-        "get_query_embedding",
-        "aget_text_embedding_batch",
-        "aget_query_embedding",
-    ),
+    "llama-index": ("get_text_embedding_batch", "get_query_embedding", "", ""),
 }
 _NAMES = ("model_name", "model", "model_id", "deployment_name", "deployment", "repo_id", "size")
 
@@ -45,8 +41,8 @@ class HostEmbedder:
         many, one, amany, aone = _HOSTS[host]
         self._many: Callable[[list[str]], Any] = getattr(model, many)
         self._one: Callable[[str], Any] = getattr(model, one)
-        self._amany: Callable[[list[str]], Awaitable[Any]] | None = getattr(model, amany, None)
-        self._aone: Callable[[str], Awaitable[Any]] | None = getattr(model, aone, None)
+        self._amany: Callable[[list[str]], Awaitable[Any]] | None = getattr(model, amany, None) if amany else None
+        self._aone: Callable[[str], Awaitable[Any]] | None = getattr(model, aone, None) if aone else None
         self._identity = f"{host}:{name or _model_name(model)}"
         self._dims: int | None = None
 

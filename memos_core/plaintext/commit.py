@@ -7,7 +7,7 @@ words were edited where it came from gets a new version; one that was deleted he
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 import msgspec
@@ -21,6 +21,10 @@ from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs
 # Actions whose versions say what a source said; any other is somebody's decision about the item.
 READING = frozenset({"add", "ingest"})
 Status = Literal["added", "known", "changed", "removed"]
+
+
+class Overtaken(Exception):
+    """Something that was known, and so not embedded again, has changed meanwhile: look anew which drafts are known."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -72,6 +76,22 @@ def body_of(draft: Draft, position: int | None = None) -> Body:
     )
 
 
+def needs_vectors(draft: Draft, head: Head | None, record: Record | None) -> bool:
+    """Whether storing a draft takes vectors of it.
+
+    Args:
+        head: where its item stands; None where it is new.
+        record: the item's newest version.
+    """
+    if head is None or record is None:
+        return True
+    if head.deleted:
+        return from_document(draft.source)  # it comes back; a message that was deleted here stays deleted
+    if record.body is None or record.action not in READING:
+        return record.body is None
+    return record.text != draft.text or record.body.context != draft.context or not record.vectors_of
+
+
 class Commit:
     """Writes drafts into one cube.
 
@@ -88,16 +108,24 @@ class Commit:
         self._cube = cube
         self._read = read
 
-    def write(self, drafts: Sequence[Draft], blobs: Sequence[VectorBlobs | None], ids: Sequence[str]) -> list[Outcome]:
+    def write(
+        self,
+        drafts: Sequence[Draft],
+        blobs: Sequence[VectorBlobs | None],
+        ids: Sequence[str],
+        skipped: Collection[int] = (),
+    ) -> list[Outcome]:
         """Store what is new, change what has changed.
 
         Args:
             drafts: what to store.
             blobs: vectors of each; None for none.
             ids: the id that each gets if it is new.
+            skipped: places of drafts that have no vectors because they were known.
 
         Raises:
             AlreadyExists: an id or key that the caller gave is in use.
+            Overtaken: one of those skipped needs its vectors by now.
         """
         numbers = [None if draft.identity is None else identity_number(draft.identity) for draft in drafts]
         asked = list(dict.fromkeys(number for number in numbers if number is not None))
@@ -113,6 +141,11 @@ class Commit:
         outcomes: dict[int, Outcome] = {}
         puts = self._new(drafts, blobs, ids, numbers, fresh)
         changed = self._changed(drafts, blobs, numbers, known)
+        if any(place in skipped for place in fresh) or any(
+            place in skipped and not put.vectors_of and put.body is not None and put.body.indexed
+            for place, put in changed
+        ):
+            raise Overtaken
         if puts or changed:
             first = self._transaction.put(self._cube, [*puts, *(put for _, put in changed)])
             for offset, place in enumerate(fresh):

@@ -106,13 +106,15 @@ class Embedding:
         store: whose vectors.
         embedder: None for none.
         spec: the name under which it was loaded; "" for an object.
+        missing: why the embedder that the store remembers is not here; "" where nobody tried to load it.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder, or its items have none.
     """
 
-    def __init__(self, store: RecordStore, embedder: Embedder | None, *, spec: str = "") -> None:
+    def __init__(self, store: RecordStore, embedder: Embedder | None, *, spec: str = "", missing: str = "") -> None:
         self._store = store
+        self._missing = missing
         self._token: int | None = None
         self._bound = _Bound(embedder, spec, recorded(store))
         self.replacing = threading.Lock()  # held while this process puts new vectors in the place of all old ones
@@ -146,12 +148,14 @@ class Embedding:
         if bound.embedder is not None:
             return None
         if bound.remembered is not None and bound.remembered.identity:
-            return f"the store's embedder {bound.remembered.identity!r} was not given: lexical search only"
+            why = self._missing or "was not given"
+            return f"the store's embedder {bound.remembered.identity!r} {why}: lexical search only"
         return "no embedder: lexical search only"
 
     def rebind(self, embedder: Embedder | None, spec: str) -> None:
         """Go on with another embedder, whose vectors the store has now."""
         self._bound = _Bound(embedder, spec, recorded(self._store))
+        self._missing = ""
         self._token = None
 
     def after_fork(self) -> None:
@@ -235,8 +239,9 @@ class Embedding:
         if bound.embedder is None:
             if bound.record.identity:
                 raise EmbedderUnavailable(
-                    f"{self._store.name} needs its embedder {bound.record.identity!r} to add or change texts; open it with "
-                    "MOS.open(..., embedder=...)"
+                    f"{self._store.name} needs its embedder {bound.record.identity!r} to add or change texts, which "
+                    f"{self._missing or 'was not given'}; open it with MOS.open(..., embedder=...), or change all vectors "
+                    "with `memos reembed`"
                 )
             return [None] * len(texts)
         return list(encode_all(bound.embedder, texts, bound.record.dims))

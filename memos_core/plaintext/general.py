@@ -9,7 +9,7 @@ import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
 from memos_core.filters import Filter
-from memos_core.plaintext.commit import Commit, Outcome, from_document
+from memos_core.plaintext.commit import Commit, Outcome, from_document, identity_number, needs_vectors
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.indexes import Indexes
 from memos_core.protocols.storage import RecordStore, Transaction
@@ -24,12 +24,14 @@ class Prepared(msgspec.Struct, frozen=True):
 
     Attributes:
         drafts: as read.
+        skipped: places of those that were not embedded because every cube knows them already.
         blobs: vectors of each; None for none.
         ids: one each.
         mark: of the vectors (`Embedding.mark`).
     """
 
     drafts: tuple[Draft, ...]
+    skipped: frozenset[int]
     blobs: tuple[VectorBlobs | None, ...]
     ids: tuple[str, ...]
     mark: str
@@ -52,15 +54,44 @@ class GeneralTextMemory:
 
     # -- adding ---------------------------------------------------------------------------------------------------
 
+    def places_to_embed(self, drafts: Sequence[Draft], cubes: Sequence[CubeRow | None]) -> list[int]:
+        """Places of the drafts whose vectors are needed to store them: those that search may find and a cube does not know.
+
+        Args:
+            drafts: as read.
+            cubes: they are to be stored in; None for one that is not made yet.
+        """
+        wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
+        if None in cubes or not self.embedding.record.dims:
+            return wanted
+        numbers = {place: identity_number(identity) for place in wanted if (identity := drafts[place].identity)}
+        needed = {place for place in wanted if place not in numbers}
+        asked = list(dict.fromkeys(numbers.values()))
+        for cube in cubes:
+            if cube is None or not asked:
+                continue
+            heads = self._store.heads_by_dedup(cube, asked)
+            records = self._store.records(cube, [head.seq for head in heads.values()])
+            for place, number in numbers.items():
+                head = heads.get(number)
+                if needs_vectors(drafts[place], head, records.get(head.seq) if head else None):
+                    needed.add(place)
+        return sorted(needed)
+
     def prepare(
-        self, drafts: Sequence[Draft], vectors: Floats | None = None, embedded: Floats | None = None
+        self,
+        drafts: Sequence[Draft],
+        vectors: Floats | None = None,
+        embedded: Floats | None = None,
+        places: Sequence[int] | None = None,
     ) -> Prepared:
         """Embed drafts and give them ids. No lock is held meanwhile.
 
         Args:
             drafts: as read.
             vectors: (drafts, dims) of the caller's own; None has the store's embedder make them.
-            embedded: (drafts that search may find, dims), where the store's embedder has made them already.
+            embedded: (places, dims), where the store's embedder has made them already.
+            places: of the drafts to embed; None for all that search may find.
 
         Raises:
             WrongDimension, EmbedderUnavailable, EmbeddingFailed: as `Embedding` says.
@@ -68,7 +99,8 @@ class GeneralTextMemory:
         self.embedding.confirm()
         self.embedding.claim()
         mark = self.embedding.mark
-        wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
+        findable = [place for place, draft in enumerate(drafts) if draft.indexed]
+        wanted = findable if places is None else places
         if vectors is not None:
             blobs: list[VectorBlobs | None] = self.embedding.given(vectors, len(drafts))
         else:
@@ -78,7 +110,8 @@ class GeneralTextMemory:
             for place, blob in zip(wanted, made, strict=True):
                 blobs[place] = blob
         ids = iter(self._ids.make(len(drafts)))
-        return Prepared(tuple(drafts), tuple(blobs), tuple(draft.id or next(ids) for draft in drafts), mark)
+        skipped = frozenset(findable).difference(wanted) if vectors is None else frozenset[int]()
+        return Prepared(tuple(drafts), skipped, tuple(blobs), tuple(draft.id or next(ids) for draft in drafts), mark)
 
     def add(self, transaction: Transaction, cube: CubeRow, prepared: Prepared) -> list[Outcome]:
         """Store prepared drafts in a cube that the transaction has locked; one outcome each, in order.
@@ -88,10 +121,11 @@ class GeneralTextMemory:
         Raises:
             AlreadyExists: an id or key that the caller gave is in use.
             EmbedderMismatch: all vectors of the store have been replaced since the drafts were embedded.
+            Overtaken: one that was not embedded because the cube knew it has changed since.
         """
         self.embedding.check_setting(transaction.setting(SETTING), prepared.mark)
         commit = Commit(transaction, cube, lambda seqs: self._store.records(cube, seqs))
-        outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids)
+        outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids, prepared.skipped)
         for uri in dict.fromkeys(d.conversation for d in prepared.drafts if from_document(d.source)):
             if uri is not None:
                 outcomes.extend(self._remove_gone(transaction, cube, uri, {outcome.id for outcome in outcomes}))

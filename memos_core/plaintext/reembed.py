@@ -13,7 +13,7 @@ from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import indexed_text
 
 Progress = Callable[[int, int], None]
-_BATCH = 256
+_BATCH = 64  # versions between two commits: what an interruption costs at most
 
 
 def reembed(
@@ -30,7 +30,8 @@ def reembed(
         embedding: the store's embedder, which goes on with the new one.
         embedder: None removes all vectors: search is lexical from then on.
         spec: the name it was loaded under; "" for an object.
-        progress: called with (versions done by this call, versions in all).
+        progress: called with (versions done, versions in all) at the start and after each batch; those that an interrupted
+            call has left are among the done ones.
 
     Raises:
         Conflict: another re-embedding, with another embedder, has begun meanwhile, or has finished.
@@ -39,7 +40,9 @@ def reembed(
     record = msgspec.structs.replace(measured_record(embedder, spec), epoch=uuid.uuid4().hex[:16])
     value = msgspec.json.encode(record).decode()
     done = 0
-    total = 0 if embedder is None else store.stage(record.identity)
+    total, before = (0, 0) if embedder is None else store.stage(record.identity)
+    if progress is not None and total:
+        progress(before, total)
     while True:
         after: int | None = None if embedder is None else 0
         while after is not None and embedder is not None:
@@ -48,7 +51,7 @@ def reembed(
             store.put_staged(record.identity, [(place, blob) for (place, _, _), blob in zip(batch, blobs, strict=True)])
             done += len(batch)
             if progress is not None and batch:
-                progress(done, total)
+                progress(before + done, total)
         with embedding.replacing:
             if store.switch_vectors(record.identity, SETTING, value):
                 embedding.rebind(embedder, spec)

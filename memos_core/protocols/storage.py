@@ -96,6 +96,9 @@ class RecordStore(Protocol):
     def heads_by_key(self, cube: CubeRow, keys: Sequence[str]) -> dict[str, Head]:
         """Where the items that bear these keys stand now, by key."""
 
+    def heads_by_dedup(self, cube: CubeRow, identities: Sequence[int]) -> dict[int, Head]:
+        """Where the items read from these messages or spans stand now, by 64-bit identity."""
+
     def records(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, Record]:
         """The versions that these changes made, by number.
 
@@ -140,8 +143,8 @@ class RecordStore(Protocol):
     def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
         """Set the rights of a grantee on the cube; an empty set takes them away."""
 
-    def stage(self, identity: str) -> int:
-        """Begin (or go on) to stage vectors of an embedder; returns how many versions there are to embed."""
+    def stage(self, identity: str) -> tuple[int, int]:
+        """Begin (or go on) to stage vectors of an embedder: how many versions take them, and how many have them staged."""
 
     def unstaged(self, identity: str, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
         """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end).

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from memos_core.errors import UnsupportedStore
+from memos_core.errors import StoreNotFound, UnsupportedStore
 from memos_core.protocols.storage import RecordStore
 
 IN_MEMORY: Final = ":memory:"
@@ -34,6 +34,16 @@ def open_sqlite(folder: Path, *, deadline: float, now: Callable[[], datetime]) -
     except BaseException:
         database.close()
         raise
+
+
+def require_sqlite(folder: Path) -> None:
+    """Make sure that there is a store in a folder.
+
+    Raises:
+        StoreNotFound: there is none.
+    """
+    if not (folder / DATABASE).exists():
+        raise StoreNotFound(f"there is no store at {folder} (no {DATABASE} in it)")
 
 
 def folder_of(location: str | Path) -> Path:

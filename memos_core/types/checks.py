@@ -122,7 +122,14 @@ def checked_document(document: Document) -> Document:
     return document
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(value: object) -> str:
+    """What JSON says for a value of a class of its own: strings of hosts are often of a subclass of str."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise NotImplementedError(f"a {type(value).__name__} cannot be stored")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 _decode = msgspec.json.Decoder(Draft).decode
 
 

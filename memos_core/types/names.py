@@ -12,6 +12,7 @@ import unicodedata
 from memos_core.errors import InvalidName, InvalidText
 
 MAX_NAME = 256
+NO_EMBEDDER = "none"  # in the place of an embedder's name: none, whatever the store remembers
 _PLAIN = re.compile(r"[A-Za-z0-9_.@:+=/-]+(?: [A-Za-z0-9_.@:+=/-]+)*", re.ASCII)
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # Characters that show nothing although Unicode counts them among letters, marks and symbols.

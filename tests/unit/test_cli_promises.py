@@ -36,7 +36,7 @@ def memos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Memos:
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 def test_a_store_that_is_not_there_is_said_and_not_made(memos: Memos, command: list[str]) -> None:
     error = memos(*command, "--json", code=5).error
-    assert error["type"] == "StoreError"
+    assert error["type"] == "StoreNotFound"
     assert str(memos.store) in error["message"]
     assert not memos.store.exists()
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.filters import Condition, Filter, test
+from memos_core.filters import Condition, Filter, Operator, test
 from memos_core.stores.index.growing import Growing
 from memos_core.types.work import micros
 
@@ -25,6 +25,10 @@ Mask = NDArray[np.bool_]
 ABSENT_TIME = int(np.iinfo(np.int64).min)
 _EXACT = 2**53  # whole numbers up to here are the same in float64
 _VECTORISED = {"==": np.equal, ">": np.greater, ">=": np.greater_equal, "<": np.less, "<=": np.less_equal}
+_INVERSE: dict[Operator, Operator] = {
+    "!=": "==",
+    "nin": "in",
+}  # exactly those that the other one does not let through, absent ones included
 
 
 class Column:
@@ -68,18 +72,23 @@ class Column:
     def mask(self, condition: Condition, rows: Rows) -> Mask:
         """For each of these rows whether its value fulfils the condition."""
         codes = self._codes.view if len(rows) == self.rows else self._codes.view[rows]  # all, in order
-        op, wanted = condition.op, condition.value
+        spread: Mask = self._answers(condition.op, condition.value)[codes]
+        return spread
+
+    def _answers(self, op: Operator, wanted: Any) -> Mask:
+        """For each distinct value whether it fulfils a condition."""
+        if op in _INVERSE:
+            return ~self._answers(_INVERSE[op], wanted)
         number = isinstance(wanted, int | float) and not isinstance(wanted, bool) and abs(wanted) <= _EXACT
         listed = wanted if op == "in" else (wanted,)
         if self._plain and number and op in _VECTORISED:
-            answers = _VECTORISED[op](self._numbers.view, float(wanted))  # nan, for absent, fails all five
+            answers: Mask = _VECTORISED[op](self._numbers.view, float(wanted))  # nan, for absent, fails all five
         elif op in ("==", "in") and all(isinstance(each, str) for each in listed):
             answers = np.zeros(len(self._values), dtype=np.bool_)
             answers[[code for each in listed if (code := self._code_of.get(each)) is not None]] = True
         else:
             answers = np.fromiter((test(op, value, wanted) for value in self._values), np.bool_, len(self._values))
-        spread: Mask = answers[codes]
-        return spread
+        return answers
 
     def reorder(self, rows: Rows) -> None:
         """Keep only these rows, in this order (the index has been put in another order)."""

@@ -79,17 +79,19 @@ class FieldColumns:
                 if path[0] not in FIELDS:
                     values[row - low] = walk(body.metadata, path)
                 else:
-                    values[row - low] = walk(FIELDS[path[0]](_shell(id_, version, state, body)), path[1:])
+                    values[row - low] = walk(
+                        FIELDS[path[0]](_shell(self._cube.name, id_, version, state, body)), path[1:]
+                    )
         return values
 
     def _bodies(self, after: int, until: int) -> Iterator[tuple[int, str, int, str, Body]]:
         return self._store.bodies(self._cube, after, until)
 
 
-def _shell(id_: str, version: int, state: str, body: Body) -> MemoryItem:
+def _shell(cube: str, id_: str, version: int, state: str, body: Body) -> MemoryItem:
     """An item with everything that a filter may ask for besides text and times."""
     return MemoryItem(
-        cube_id="",
+        cube_id=cube,
         id=id_,
         text="",
         kind=body.kind,

@@ -151,6 +151,11 @@ class SqlStore:
         with self._database.reading() as connection:
             return heads_by(connection, self._statements, cube.number, "key", keys)
 
+    def heads_by_dedup(self, cube: CubeRow, identities: Sequence[int]) -> dict[int, Head]:
+        """Where the items read from these messages or spans stand now, by 64-bit identity."""
+        with self._database.reading() as connection:
+            return heads_by(connection, self._statements, cube.number, "dedup", identities)
+
     def records(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, Record]:
         """The versions that these changes made, by number; digests are checked.
 
@@ -374,8 +379,8 @@ class SqlStore:
 
     # -- vectors of another embedder ------------------------------------------------------------------------------
 
-    def stage(self, identity: str) -> int:
-        """Begin (or go on) to stage vectors of an embedder; returns how many versions there are to embed."""
+    def stage(self, identity: str) -> tuple[int, int]:
+        """Begin (or go on) to stage vectors of an embedder: how many versions take them, and how many have them staged."""
         with self._database.writing() as connection:
             staging.prepare(connection, identity, STAGED)
             return staging.count(connection)

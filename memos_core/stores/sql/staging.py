@@ -70,9 +70,11 @@ def _own() -> ColumnElement[bool]:
     return _v.text.is_not(None) & ((_v.vectors_of == 0) | (_v.vectors_of == _v.place % (1 << SEQ_BITS)))
 
 
-def count(connection: Connection) -> int:
-    """How many versions there are to embed."""
-    return int(connection.execute(select(func.count()).select_from(schema.versions).where(_own())).scalar_one())
+def count(connection: Connection) -> tuple[int, int]:
+    """How many versions take vectors, and how many of them have staged ones already."""
+    total = connection.execute(select(func.count()).select_from(schema.versions).where(_own())).scalar_one()
+    staged = connection.execute(select(func.count()).select_from(schema.staged_vectors)).scalar_one()
+    return int(total), int(staged)
 
 
 def missing(connection: Connection, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
