@@ -103,7 +103,7 @@ class RecordStore(Protocol):
         """The versions that these changes made, by number.
 
         Raises:
-            StoreDamaged: a row is not what was written.
+            StoreDamaged: a row is not what was written, or not there.
         """
 
     def history(self, cube: CubeRow, head: Head) -> list[Record]:

@@ -2,95 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from memos_core.errors import ItemNotFound, StoreClosed, VersionConflict
+from memos_core.errors import ItemNotFound, StoreDamaged, VersionConflict
 from memos_core.protocols.storage import RecordStore
-from memos_core.types.access import Right
-from memos_core.types.items import Link, SourceRef
-from memos_core.types.work import Body, CubeRow, Put, Record, VectorBlobs
+from memos_core.testing.record_keeping import RecordKeepingContract
+from memos_core.testing.record_transactions import TransactionContract
+from memos_core.testing.stores import Clock, vector
+from memos_core.types.items import LifecycleState, Link, SourceRef
+from memos_core.types.work import Body, Put, VectorBlobs
+
+__all__ = ["Clock", "RecordStoreContract", "vector"]
+
+STRANGE = (
+    "'; DROP TABLE items; -- %s %(x)s ? :x {}",
+    "tab\tline\r\nend\x0b\x1f\x7f",
+    "combined e\u0301, whole \xe9, zero\u200bwidth, \u202eright to left, \ufeffmark",
+    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \u4f60\u597d \ufdfd \U0001f3f3\ufe0f",
+    "\ufffe\uffff\U0010ffff",
+    " leading and trailing ",
+    "long " * 200_000,
+)
 
 
-class Clock:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def go(self, seconds: float) -> datetime:
-        """Go on by so many seconds; the new time."""
-        self.now += timedelta(seconds=seconds)
-        return self.now
-
-
-def vector(seed: int, dims: int = 8) -> VectorBlobs:
-    """Some vector of unit length."""
-    values = np.random.default_rng(seed).standard_normal(dims).astype("<f4")
-    return VectorBlobs((values / np.linalg.norm(values)).astype("<f4").tobytes())
-
-
-class RecordStoreContract:
+class RecordStoreContract(TransactionContract, RecordKeepingContract):
     """Subclass it and write `make_store`."""
-
-    def make_store(self, folder: Path, clock: Clock) -> RecordStore:
-        """A store on the data in a folder (empty at first); called twice for one folder, both see the same data."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        """The store's clock."""
-        return Clock()
-
-    @pytest.fixture
-    def store(self, tmp_path: Path, clock: Clock) -> Iterator[RecordStore]:
-        """The store that is tested."""
-        made = self.make_store(tmp_path, clock)
-        yield made
-        made.close()
-
-    @pytest.fixture
-    def other(self, store: RecordStore, tmp_path: Path, clock: Clock) -> Iterator[RecordStore]:
-        """A second object on the same data: the side door."""
-        made = self.make_store(tmp_path, clock)
-        yield made
-        made.close()
-
-    # -- help ---------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def create(store: RecordStore, name: str = "alice", owner: str = "alice") -> CubeRow:
-        """A new cube."""
-        with store.begin(actor=owner, action="create") as transaction:
-            assert transaction.cube(name) is None
-            return transaction.create_cube(name, owner)
-
-    @staticmethod
-    def write(store: RecordStore, cube: CubeRow, *puts: Put, actor: str = "alice", action: str = "add") -> int:
-        """Write versions in one transaction; the number of the first change."""
-        with store.begin(actor=actor, action=action) as transaction:
-            locked = transaction.cube(cube.name)
-            assert locked is not None
-            return transaction.put(locked, puts)
-
-    def edit(self, store: RecordStore, cube: CubeRow, id: str, text: str | None) -> int:
-        """Write the next version of an item; None deletes it."""
-        head = store.heads(cube, [id])[id]
-        body = None if text is None else Body()
-        return self.write(store, cube, Put(id=id, op="update" if text else "delete", text=text, body=body, head=head))
-
-    @staticmethod
-    def log(store: RecordStore, cube: CubeRow, after: int = 0) -> list[tuple[Record, VectorBlobs | None]]:
-        """The whole change log after a number."""
-        return [change for piece in store.changes(cube, after) for change in piece]
 
     # -- cubes and changes ------------------------------------------------------------------------------------------
 
@@ -139,23 +77,6 @@ class RecordStoreContract:
         assert [record.id for record, _ in self.log(store, two, after=4)] == ["b20", "b21"]
         assert store.head_seq(two) == 6
         assert [cube.name for cube in store.cubes()] == ["one", "two"]
-
-    def test_a_transaction_over_two_cubes_is_kept_whole_or_not_at_all(self, store: RecordStore) -> None:
-        self.create(store, "one")
-        self.create(store, "two")
-        with pytest.raises(RuntimeError, match="on purpose"):
-            self._write_both_and_fail(store)
-        assert [store.head_seq(cube) for cube in store.cubes()] == [0, 0]
-        assert all(store.counts(cube)["versions"] == 0 for cube in store.cubes())
-
-    @staticmethod
-    def _write_both_and_fail(store: RecordStore) -> None:
-        with store.begin(actor="alice", action="add") as transaction:
-            for name in ("one", "two"):
-                cube = transaction.cube(name)
-                assert cube is not None
-                transaction.put(cube, [Put(id="x", op="add", text="x", body=Body(), vectors=vector(1))])
-            raise RuntimeError("on purpose")
 
     def test_the_change_token_changes_with_every_commit_of_anybody(
         self, store: RecordStore, other: RecordStore
@@ -253,79 +174,131 @@ class RecordStoreContract:
         assert set(store.heads(cube, ids)) == set(ids)
         assert len(store.records(cube, range(1, 701))) == 700
 
-    # -- settings, grants, audit --------------------------------------------------------------------------------------
+    # -- exactly what was given ---------------------------------------------------------------------------------------
 
-    def test_settings_are_set_only_from_what_was_expected(self, store: RecordStore, other: RecordStore) -> None:
-        assert store.setting("embedder") is None
-        assert store.put_setting("embedder", "a")
-        assert not other.put_setting("embedder", "b")
-        assert other.put_setting("embedder", "b", expect="a")
-        assert store.setting("embedder") == "b"
-
-    def test_grants_are_set_and_taken_away(self, store: RecordStore, other: RecordStore) -> None:
+    def test_any_text_comes_back_as_it_was(self, store: RecordStore, other: RecordStore) -> None:
         cube = self.create(store)
-        store.share(cube, "bob", frozenset({Right.READ, Right.WRITE}), by="alice")
-        store.share(cube, "role:team", frozenset({Right.READ}), by="alice")
-        found = {grant.grantee: set(grant.rights) for grant in other.grants(cube)}
-        assert found == {"bob": {Right.READ, Right.WRITE}, "role:team": {Right.READ}}
-        store.share(cube, "bob", frozenset(), by="alice")
-        assert [grant.grantee for grant in other.grants(cube)] == ["role:team"]
-
-    def test_every_transaction_is_audited(self, store: RecordStore) -> None:
-        cube = self.create(store)
-        puts = [Put(id=each, op="add", text=each, body=Body()) for each in "xy"]
-        self.write(store, cube, *puts, actor="bob", action="add")
-        store.share(cube, "carol", frozenset({Right.READ}), by="alice")
-        entries = store.audit(cube)
-        assert [(e.number, e.actor, e.action, e.first_seq, e.last_seq) for e in entries] == [
-            (1, "alice", "create", 0, 0),
-            (2, "bob", "add", 1, 2),
-            (3, "alice", "share carol read", 0, 0),
+        puts = [
+            Put(
+                id=f"i{n}",
+                op="add",
+                text=text,
+                body=Body(key=f"{n}{text[:40]}", payload=text, metadata={text[:99]: text}, tags=(text,)),
+            )
+            for n, text in enumerate(STRANGE)
         ]
-        assert [entry.prev_hash for entry in entries[1:]] == [entry.hash for entry in entries[:-1]]
+        self.write(store, cube, *puts, actor=STRANGE[0], action=STRANGE[2])
+        log = self.log(other, cube)
+        assert [(record.text, record.body) for record, _ in log] == [(put.text, put.body) for put in puts]
+        assert other.texts(cube, range(1, 9)) == dict(enumerate(STRANGE, 1))
+        entry = other.audit(cube)[-1]
+        assert (entry.actor, entry.action) == (STRANGE[0], STRANGE[2])
+        for put in puts:
+            assert put.body is not None
+            assert put.body.key is not None
+            assert other.heads_by_key(cube, [put.body.key])[put.body.key].id == put.id
+        assert other.check(cube, None) == []
+
+    def test_names_that_look_alike_are_kept_apart(self, store: RecordStore) -> None:
+        names = [
+            "a",
+            "A",
+            "\xe9",
+            "e\u0301",
+            "e",
+            "\u0430",
+            "a b",
+            "stra\xdfe",
+            "strasse",
+            "\u2160",
+            "I",
+            "1",
+            "01",
+            "1.0",
+        ]
+        cube = self.create(store)
+        self.write(store, cube, *(Put(id=name, op="add", text=name, body=Body(key=name)) for name in names))
+        assert {id: head.seq for id, head in store.heads(cube, names).items()} == {
+            name: seq for seq, name in enumerate(names, 1)
+        }
+        assert store.heads(cube, ["E", "STRASSE", "a%", "_", "1.00", ""]) == {}
+        assert {key: head.id for key, head in store.heads_by_key(cube, names).items()} == {n: n for n in names}
+        for name in names:
+            self.create(store, name)
+        assert [each.name for each in store.cubes()] == sorted([*names, "alice"]), "in order of code points"
+        assert all((found := store.cube(name)) is not None and found.name == name for name in names)
+        assert store.cube("B") is None
+
+    def test_numbers_at_the_edges(self, store: RecordStore, clock: Clock) -> None:
+        cube = self.create(store)
+        identities = [-(2**63), -1, 0, 1, 2**63 - 1]
+        times = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), None]
+        numbers = {"n": [2**63 - 1, -(2**63), 1e308, 5e-324, 0.1, True, None]}
+        puts = [
+            Put(id=f"i{n}", op="add", text="t", body=Body(occurred_at=times[n % 3], metadata=numbers), dedup=identity)
+            for n, identity in enumerate(identities)
+        ]
+        self.write(store, cube, *puts)
+        with store.begin(actor="alice", action="look") as transaction:
+            found = transaction.heads_by_dedup(cube, identities)
+        assert {identity: head.id for identity, head in found.items()} == {
+            identity: f"i{n}" for n, identity in enumerate(identities)
+        }
+        assert [record.body for record, _ in self.log(store, cube)] == [put.body for put in puts]
+        clock.now = datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+        self.write(store, self.create(store, "old"), Put(id="x", op="add", text="t", body=Body()))
+
+    def test_vectors_are_the_bytes_that_were_given(self, store: RecordStore, other: RecordStore) -> None:
+        cube = self.create(store)
+        blobs = [VectorBlobs(bytes(range(256)) * 6, bytes(range(255, -1, -1))), VectorBlobs(b"", None), vector(3)]
+        self.write(
+            store, cube, *(Put(id=f"i{n}", op="add", text="t", body=Body(), vectors=b) for n, b in enumerate(blobs))
+        )
+        self.write(store, cube, Put(id="none", op="add", text="t", body=Body()))
+        assert other.vectors(cube, [1, 2, 3, 4, 5]) == dict(enumerate(blobs, 1))
+        assert other.dense_vectors(cube, [4, 3, 1]) == {1: blobs[0].dense, 3: blobs[2].dense}
+        assert [found for _, found in self.log(other, cube)] == [*blobs, None]
+
+    def test_states_and_links_stay_with_their_version(self, store: RecordStore) -> None:
+        cube = self.create(store)
+        first = Body(links=(Link("knows", "b", 0.25), Link("knows", "c"), Link("part of", "b", -1.5)))
+        self.write(store, cube, Put(id="a", op="add", text="t", body=first, state=LifecycleState.GENERATED))
+        for links, state in (((Link("knows", "d"),), LifecycleState.ARCHIVED), ((), LifecycleState.FROZEN)):
+            head = store.heads(cube, ["a"])["a"]
+            put = Put(id="a", op="update", text="t", body=Body(links=links), state=state, head=head)
+            self.write(store, cube, put)
+            assert store.check(cube, None) == []
+        self.edit(store, cube, "a", None)
         assert store.check(cube, None) == []
+        past = store.history(cube, store.heads(cube, ["a"])["a"])
+        assert [record.state for record in past[:3]] == ["generated", "archived", "frozen"]
+        assert [record.body.links for record in past if record.body] == [first.links, (Link("knows", "d"),), ()]
+        assert [row[3] for row in store.bodies(cube, 0, 4)] == ["generated", "archived", "frozen"]
 
-    def test_check_is_content_with_what_was_written(self, store: RecordStore) -> None:
+    def test_what_is_deleted_comes_back_whole(self, store: RecordStore) -> None:
         cube = self.create(store)
-        for n in range(5):
-            self.write(store, cube, Put(id=f"i{n}", op="add", text="t", body=Body(), vectors=vector(n)))
-        self.edit(store, cube, "i1", "changed")
-        self.edit(store, cube, "i2", None)
+        self.write(store, cube, Put(id="x", op="add", text="first", body=Body(key="k"), vectors=vector(1)))
+        self.edit(store, cube, "x", None)
+        self.write(store, cube, Put(id="y", op="add", text="took its name", body=Body(key="k")))
+        head = store.heads(cube, ["x"])["x"]
+        back = Put(id="x", op="restore", text="first", body=Body(), head=head, vectors_of=1)
+        self.write(store, cube, back)
+        found = store.heads(cube, ["x"])["x"]
+        assert (found.version, found.deleted, found.item) == (3, False, head.item)
+        record, blobs = self.log(store, cube)[-1]
+        assert (record.op, record.prev, record.created, blobs) == (
+            "restore",
+            2,
+            self.log(store, cube)[0][0].at,
+            vector(1),
+        )
+        assert store.heads_by_key(cube, ["k"])["k"].id == "y"
+        assert [row[1] for row in store.bodies(cube, 0, 9)] == ["x", "y", "x"]
         assert store.check(cube, 8) == []
-        assert store.check(cube, 9), "vectors of another length must be named"
-        assert store.counts(cube) == {"items": 4, "deleted": 1, "versions": 7, "vectors": 5, "audit_entries": 8}
 
-    # -- together -----------------------------------------------------------------------------------------------------
-
-    def test_threads_write_without_losing_or_mixing_anything(self, store: RecordStore, other: RecordStore) -> None:
+    def test_a_change_that_is_not_there_is_damage_not_an_empty_answer(self, store: RecordStore) -> None:
         cube = self.create(store)
-        failures: list[BaseException] = []
-
-        def work(through: RecordStore, name: str) -> None:
-            try:
-                for n in range(20):
-                    self.write(
-                        through, cube, *(Put(id=f"{name}{n}.{m}", op="add", text=name, body=Body()) for m in "ab")
-                    )
-            except BaseException as error:  # noqa: BLE001 - shown by the assertion below
-                failures.append(error)
-
-        threads = [
-            threading.Thread(target=work, args=(through, f"t{i}-")) for i, through in enumerate([store, other] * 2)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-        log = self.log(store, cube)
-        assert [record.seq for record, _ in log] == list(range(1, 161))
-        assert all(log[i][0].id[:-1] == log[i + 1][0].id[:-1] for i in range(0, 160, 2)), "transactions were mixed"
-
-    def test_a_closed_store_says_so(self, store: RecordStore) -> None:
-        store.close()
-        store.close()
-        with pytest.raises(StoreClosed):
-            store.cubes()
-        with pytest.raises(StoreClosed):
-            store.change_token()
+        self.write(store, cube, Put(id="x", op="add", text="t", body=Body()))
+        assert store.records(cube, []) == {}
+        with pytest.raises(StoreDamaged, match="change 2"):
+            store.records(cube, [1, 2])

@@ -160,23 +160,28 @@ class SqlStore:
         """The versions that these changes made, by number; digests are checked.
 
         Raises:
-            StoreDamaged: a row is not what was written.
+            StoreDamaged: a row is not what was written, or not there.
         """
         places = [position(cube.number, seq) for seq in seqs]
         with self._database.reading() as connection:
             rows = self._statements.run_list(
                 connection, "records", lambda members: _select_records(_v.place.in_(members)), places
             )
-            return {record.seq: record for record in (self._record(cube, row) for row in rows)}
+            found = {record.seq: record for record in (self._record(cube, row) for row in rows)}
+        for seq in seqs:
+            if seq not in found:
+                raise StoreDamaged(
+                    f"{self.name}: cube {cube.name!r} has lost change {seq}; run `memos verify`, restore this store from a "
+                    "backup"
+                )
+        return found
 
     def history(self, cube: CubeRow, head: Head) -> list[Record]:
         """All versions of an item up to its head, oldest first."""
         found: list[Record] = []
         seq = head.seq
         while seq:
-            record = self.records(cube, [seq]).get(seq)
-            if record is None:
-                raise StoreDamaged(f"{self.name}: cube {cube.name!r} has lost change {seq} of item {head.id!r}")
+            record = self.records(cube, [seq])[seq]
             found.append(record)
             seq = record.prev
         return found[::-1]
@@ -189,9 +194,7 @@ class SqlStore:
         """
         seq = head.seq
         while seq:
-            record = self.records(cube, [seq]).get(seq)
-            if record is None:
-                raise StoreDamaged(f"{self.name}: cube {cube.name!r} has lost change {seq} of item {head.id!r}")
+            record = self.records(cube, [seq])[seq]
             if seq <= as_of:
                 return record
             seq = record.prev
