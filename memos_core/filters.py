@@ -356,10 +356,10 @@ def test(op: Operator, found: Any, wanted: Any) -> bool:
         return not any(_same(found, member) for member in wanted)
     if op == "is_empty":
         return found is None or found == "" or found in ([], ())
-    if found is None:
-        return False
     if op == "in":
         return any(_same(found, member) for member in wanted)
+    if found is None:
+        return False
     if op in _ORDERED:
         return _ordered(op, found, wanted)
     if op == "any":

@@ -183,7 +183,7 @@ def expected(op: str, found: Any, asked: Any) -> bool:
         return equal(found, asked) is (op == "==")
     if op in ("in", "nin"):
         among = any(equal(found, each) for each in asked)
-        return not among if op == "nin" else among and found is not None
+        return not among if op == "nin" else among
     if op == "is_empty":
         return found is None or found == "" or (kind(found) == "list" and len(found) == 0)
     if op in ("any", "all"):

@@ -61,7 +61,7 @@ META = {
         ({"unknown": {"!=": "x"}}, True),
         ({"unknown": {"nin": ["x"]}}, True),
         ({"unknown": {"nin": ["x", None]}}, False),
-        ({"unknown": {"in": [None]}}, False),
+        ({"unknown": {"in": [None]}}, True),
         ({"unknown": {"<": 5}}, False),
         ({"unknown": {"contains": "x"}}, False),
         ({"n": {">": 2, "<=": 3}}, True),

@@ -113,7 +113,9 @@ def time_mask(times: NDArray[np.int64], condition: Condition) -> Mask:
         return ~there
     if op in ("in", "nin"):
         answer = np.isin(times, [micros(each) for each in wanted if isinstance(each, datetime)]) & there
-        return answer if op == "in" else ~(answer | ~there if None in wanted else answer)
+        if None in wanted:
+            answer |= ~there
+        return answer if op == "in" else ~answer
     if op in ("==", "!="):
         if wanted is None:
             answer = ~there
