@@ -205,11 +205,13 @@ class CubeIndex:
     def _check_lengths(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
         for record, blobs in piece:
             if blobs is not None and self.dims and len(blobs.dense) != 4 * self.dims:
-                raise EmbedderMismatch(
-                    f"the vector of change {record.seq} in cube {self.cube.name!r} has {len(blobs.dense) / 4:g} dimensions, "
-                    f"the store's had {self.dims}: another process has replaced them (open the store anew), or the store is "
-                    "damaged (memos verify)"
-                )
+                raise self._unusable(record.seq, blobs.dense)
+
+    def _unusable(self, seq: int, dense: bytes) -> EmbedderMismatch:
+        return EmbedderMismatch(
+            f"the vector of change {seq} in cube {self.cube.name!r} has {len(dense) / 4:g} dimensions, the store's had "
+            f"{self.dims}: another process has replaced them (open the store anew), or the store is damaged (memos verify)"
+        )
 
     def _end(self, ended: list[tuple[int, int]], replaces: dict[int, int]) -> None:
         """Give the new rows their places, and end those that have a newer version."""
@@ -431,14 +433,21 @@ class CubeIndex:
         candidates = _within(candidates, self._half_exact(query, candidates), count, error)
         seqs = self.table["seq"][candidates]
         vectors_of = self.table["vectors_of"][candidates]
-        stored = self._store.dense_vectors(self.cube, vectors_of[vectors_of > 0].tolist())
         exact = np.zeros(len(candidates), dtype=np.float32)
-        there = [place for place, of in enumerate(vectors_of.tolist()) if of in stored]
-        if there:
-            joined = b"".join(stored[int(vectors_of[place])] for place in there)
-            exact[there] = np.frombuffer(joined, dtype="<f4").reshape(len(there), self.dims) @ query.exact
+        there = np.flatnonzero(vectors_of)
+        # row by row: a matrix product may round equal rows differently, and equal rows must tie
+        exact[there] = np.einsum("nd,d->n", self._stored_vectors(vectors_of[there]), query.exact)
         order = np.lexsort((seqs, -exact))[:count]
         return [(int(seqs[place]), float(exact[place])) for place in order]
+
+    def _stored_vectors(self, seqs: Rows) -> Floats:
+        """The float32 vectors (changes, dims) that these changes have stored."""
+        stored = self._store.dense_vectors(self.cube, seqs.tolist())
+        for seq in seqs.tolist():
+            if len(stored.get(seq, b"")) != 4 * self.dims:
+                raise self._unusable(seq, stored.get(seq, b""))
+        joined = b"".join(stored[seq] for seq in seqs.tolist())
+        return np.frombuffer(joined, dtype="<f4").reshape(len(seqs), self.dims)
 
     def _half_exact(self, query: QueryVector, rows: Rows) -> Floats:
         """Cosine of each of these rows (ascending) as quantised with the exact query."""
