@@ -402,7 +402,11 @@ class CompositeView:
         return found
 
     def _not_found(self, id: str) -> Exception:
-        if any(cube.knows(id) for cube in self._made(self.read)):
+        """Why an item cannot be changed: it is deleted, it is where this session only reads, or there is none."""
+        written = {cube.name for cube in self.write}
+        if any(cube.knows(id) for cube in self._made(self.write)):
+            return ItemNotFound(f"no item {id!r} in {self._names(self.write)}: it is deleted; restore it first")
+        if any(cube.knows(id) for cube in self._made(self.read) if cube.name not in written):
             return AccessDenied(
                 f"item {id!r} can be read, but not changed: this session writes to {self._names(self.write)}"
             )
