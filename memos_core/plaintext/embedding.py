@@ -237,7 +237,7 @@ class Embedding:
         """
         bound = self._bound
         if bound.embedder is None:
-            if bound.record.identity:
+            if bound.record.identity and texts:
                 raise EmbedderUnavailable(
                     f"{self._store.name} needs its embedder {bound.record.identity!r} to add or change texts, which "
                     f"{self._missing or 'was not given'}; open it with MOS.open(..., embedder=...), or change all vectors "

@@ -249,8 +249,8 @@ def test_a_grant_replaces_the_one_before_and_holds_at_once_in_open_sessions(mos:
     for attempt in (
         lambda: bob.get(ID),
         lambda: bob.search("alarm"),
-        lambda: bob.list(),
-        lambda: bob.stats(),
+        bob.list,
+        bob.stats,
         lambda: bob.context("alarm"),
         lambda: bob.add("x"),
     ):
