@@ -50,11 +50,18 @@ class CubeFiles:
         self._belongs = dict(belongs)
         self.manifest = Manifest(self._belongs, 0)
 
-    def load(self, table: RowTable) -> list[MappedPart]:
-        """Map what the folder holds and fill the table with its rows; nothing where there is nothing to believe."""
+    def load(self, table: RowTable, digest_of: Callable[[int], str]) -> list[MappedPart]:
+        """Map what the folder holds and fill the table with its rows; nothing where there is nothing to believe.
+
+        Args:
+            table: empty.
+            digest_of: what the truth says a change was.
+        """
         for attempt in (1, 2, 3):
             try:
                 manifest = read_manifest(self.folder, self._belongs)
+                if manifest is not None and manifest.seq and digest_of(manifest.seq) != manifest.digest:
+                    raise SegmentRefused(f"made from a change {manifest.seq} that is another one in the truth")
                 loaded = [(entry, open_segment(self.folder, entry)) for entry in manifest.segments] if manifest else []
                 break
             except SegmentRefused as refused:
@@ -71,14 +78,6 @@ class CubeFiles:
         for _, arrays in loaded:
             table.end(arrays["ended_seq"], arrays["ended_at"])
         return parts
-
-    def matches(self, digest_of: Callable[[int], str]) -> bool:
-        """Whether the last change that the segments hold is, in the truth, still the one they were made from."""
-        try:
-            found = read_manifest(self.folder, self._belongs)
-        except SegmentRefused:
-            return True  # `load` says what is wrong
-        return found is None or found.seq == 0 or digest_of(found.seq) == found.digest
 
     def newer(self, seq: int) -> bool:
         """Whether another process has written segments that go further than change `seq`."""
@@ -104,7 +103,8 @@ class CubeFiles:
             disk does not let us (the index goes on in memory).
         """
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with writer_lock(self.folder) as mine:
                 if not mine or self.newer(self.manifest.seq):
                     return None

@@ -136,9 +136,7 @@ class CubeIndex:
         self.parts: list[Part] = []
         self._seq = 0
         if self._files is not None:
-            if not self._files.matches(lambda seq: self._store.digest(self.cube, seq)):
-                self._files.clear()
-            self.parts.extend(self._files.load(self.table))
+            self.parts.extend(self._files.load(self.table, lambda seq: self._store.digest(self.cube, seq)))
             self._seq = self._files.manifest.seq
             self.threads.forget()
         self._people = People()

@@ -85,6 +85,7 @@ class Database:
         self.path = path
         self.name = str(path)
         self._deadline = deadline
+        self._patience = min(1.0, deadline)  # seconds that SQLite itself waits; the rest is waited for here
         self._writer = threading.Lock()
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
@@ -221,7 +222,7 @@ class Database:
 
     def _claim(self) -> None:
         """Refuse files that are not ours; set up a new one."""
-        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None)
         try:
             connection.execute("BEGIN")  # both answers are of one moment: another process may be setting it up just now
             found = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -241,7 +242,7 @@ class Database:
             connection.close()
 
     def _raw_connection(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
             _set_up(connection)
         except BaseException:
@@ -252,7 +253,7 @@ class Database:
     def _make_engine(self) -> Engine:
         engine = create_engine(
             URL.create("sqlite+pysqlite", database=str(self.path)),
-            connect_args={"check_same_thread": False, "timeout": 1.0, "isolation_level": None},
+            connect_args={"check_same_thread": False, "timeout": self._patience, "isolation_level": None},
             pool_size=8,
             max_overflow=56,
             pool_timeout=self._deadline,

@@ -1,0 +1,353 @@
+"""If these fail, processes that share a store block each other or fail for no reason, other users of the machine can read a
+user's memory, or an error says nothing that helps."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memos_core import MOS, MemosError
+from memos_core.errors import StoreBusy, StoreClosed, StoreDamaged, StoreError, StoreFull, StoreReadOnly
+from memos_core.stores.index import cube_index
+from memos_core.stores.sql.engine import Database, translate
+
+NOBODY = 65534
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program writes, and does not come to an end."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_writer_that_waits_too_long_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    with MOS.open(tmp_path, deadline=0.2) as mos:
+        ann = mos.session("ann")
+        ann.add("First.")
+        with locked(tmp_path / "memos.db"):
+            start = time.monotonic()
+            with pytest.raises(StoreBusy, match=r"memos\.db.*other processes.*try again"):
+                ann.add("Second.")
+            assert 0.15 < time.monotonic() - start < 0.9, "the deadline is what was asked for"
+            assert [hit.text for hit in ann.search("first second")] == ["First."], "reading goes on"
+        ann.add("Third.")
+        assert sorted(item.text for item in ann.list()) == ["First.", "Third."]
+        assert mos.verify() == []
+
+
+def test_a_writer_waits_until_the_other_one_has_finished(tmp_path: Path) -> None:
+    with MOS.open(tmp_path, deadline=20) as mos, ThreadPoolExecutor(1) as pool:
+        ann = mos.session("ann")
+        ann.add("First.")
+        with locked(tmp_path / "memos.db"):
+            waiting = pool.submit(ann.add, "Second.")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+        assert waiting.result(20).new
+        assert len(ann.list()) == 2
+
+
+def test_a_store_can_be_opened_while_another_process_writes(tmp_path: Path) -> None:
+    with MOS.open(tmp_path) as mos:
+        mos.session("ann").add("First.")
+    with locked(tmp_path / "memos.db"), MOS.open(tmp_path, deadline=0.2) as mos:
+        assert mos.session("ann").search("first")[0].text == "First."
+
+
+def test_a_new_store_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    Database(tmp_path / "memos.db").close()
+    with locked(tmp_path / "memos.db"), pytest.raises(StoreBusy):
+        MOS.open(tmp_path, deadline=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / "memos.db"):
+            opening = pool.submit(MOS.open, tmp_path)
+            with pytest.raises(TimeoutError):
+                opening.result(0.3)
+        opening.result(20).close()
+
+
+def test_a_thread_that_waits_too_long_for_another_is_told(tmp_path: Path) -> None:
+    database = Database(tmp_path / "memos.db", deadline=0.2)
+    inside, enough = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with database.writing():
+            inside.set()
+            assert enough.wait(20)
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        assert inside.wait(20)
+        with pytest.raises(StoreBusy, match="another thread"), database.writing():
+            pass
+        with database.reading() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        enough.set()
+        writing.result(20)
+    with database.writing():
+        pass
+    database.close()
+
+
+def test_more_readers_than_connections_wait_their_turn(tmp_path: Path) -> None:
+    with MOS.open(tmp_path) as mos:
+        ann = mos.session("ann")
+        ann.add([f"Thing number {n}." for n in range(20)])
+        with ThreadPoolExecutor(80) as pool:
+            found = list(pool.map(lambda n: ann.search(f"number {n % 20}", top_k=1)[0].text, range(160)))
+        assert found == [f"Thing number {n % 20}." for n in range(160)]
+
+
+# -- transactions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_one_moment_while_others_write(tmp_path: Path) -> None:
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    with database.reading() as reading:
+        with other.writing() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+        assert reading.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0
+    with database.reading() as reading:
+        assert reading.exec_driver_sql("SELECT count(*) FROM t").scalar() == 1
+    database.close()
+    other.close()
+
+
+def test_an_error_inside_rolls_back_and_comes_out_as_it_was(tmp_path: Path) -> None:
+    database = Database(tmp_path / "memos.db")
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER PRIMARY KEY)")
+    for error in (KeyError("mine"), KeyboardInterrupt()):
+        with pytest.raises(type(error)), database.writing() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+            raise error
+    with pytest.raises(StoreError, match="UNIQUE") as caught, database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (2), (2)")
+    assert caught.value.__cause__ is not None, "the driver's own error is kept"
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0
+    database.close()
+
+
+def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
+    database = Database(tmp_path / "memos.db")
+    with database.reading() as connection:
+        for pragma, expected in (("journal_mode", "wal"), ("synchronous", 2), ("secure_delete", 1)):
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == expected, pragma
+    database.close()
+
+
+def test_the_change_token_moves_with_commits_only(tmp_path: Path) -> None:
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    tokens = [database.change_token()]
+    with other.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+        assert database.change_token() == tokens[-1]
+    tokens.append(database.change_token())
+    with database.reading() as connection:
+        connection.exec_driver_sql("SELECT * FROM t").fetchall()
+    assert database.change_token() == tokens[-1]
+    with database.writing() as connection:  # one's own commits count too: other parts of this process must see them
+        connection.exec_driver_sql("INSERT INTO t VALUES (2)")
+    tokens.append(database.change_token())
+    assert len(set(tokens)) == 3
+    database.close()
+    other.close()
+
+
+def test_a_closed_database_says_so(tmp_path: Path) -> None:
+    database = Database(tmp_path / "memos.db")
+    database.change_token()
+    database.close()
+    database.close()
+    for use in (database.reading, database.writing):
+        with pytest.raises(StoreClosed, match=r"memos\.db is closed"), use():
+            pass
+    with pytest.raises(StoreClosed):
+        database.change_token()
+
+
+def test_a_forked_child_has_connections_of_its_own(tmp_path: Path) -> None:
+    code = f"""
+import os
+from memos_core import MOS
+mos = MOS.open({str(tmp_path)!r})
+ann = mos.session("ann")
+ann.add("Before.")
+child = os.fork()
+for n in range(20):
+    ann.add(f"{{'child' if child == 0 else 'parent'}} {{n}}")
+    assert ann.search("before")[0].text == "Before."
+if child == 0:
+    mos.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert len(ann.list()) == 41
+assert len(ann.search("child", top_k=50)) == 20
+assert mos.verify() == []
+mos.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "saying"),
+    [
+        (sqlite3.SQLITE_BUSY, StoreBusy, "try again"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, StoreBusy, "try again"),
+        (sqlite3.SQLITE_LOCKED, StoreBusy, "try again"),
+        (sqlite3.SQLITE_FULL, StoreFull, "Free some space"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, StoreReadOnly, "permissions"),
+        (sqlite3.SQLITE_CANTOPEN, StoreReadOnly, "permissions"),
+        (sqlite3.SQLITE_CORRUPT, StoreDamaged, "Restore a backup"),
+        (sqlite3.SQLITE_NOTADB, StoreDamaged, "Restore a backup"),
+        (sqlite3.SQLITE_IOERR_WRITE, StoreError, "disk failed"),
+        (sqlite3.SQLITE_CONSTRAINT, StoreError, "the words of the driver"),
+    ],
+)
+def test_the_drivers_errors_in_our_words(code: int, kind: type[StoreError], saying: str) -> None:
+    error = sqlite3.OperationalError("the words of the driver")
+    error.sqlite_errorcode = code
+    ours = translate(error, "/some/memos.db")
+    assert type(ours) is kind
+    for part in ("/some/memos.db", "the words of the driver", saying):
+        assert part in str(ours)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_files_are_private_whatever_the_umask(tmp_path: Path, umask: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cube_index, "SMALL_ROWS", 0)
+    before = os.umask(umask)
+    try:
+        (tmp_path / "made before").mkdir(mode=0o755)
+        for folder in (tmp_path / "new", tmp_path / "made before"):
+            with MOS.open(folder, embedder="given:2") as mos:
+                mos.session("ann").add(["a", "b"], vectors=np.eye(2))
+                mos.session("ann").search("a")
+                check_private(folder)
+                mos.reindex()
+            check_private(folder)
+            assert list(folder.glob("index/*/*.segment")), "the index has files too"
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
+def check_private(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), f"{path.relative_to(folder)}: {mode:o}"
+
+
+def as_nobody(folder: Path, code: str) -> str:
+    """What a process prints that may not write to a folder; root, to whom everything is allowed, becomes nobody first."""
+    become = f"import os; os.getuid() == 0 and os.setuid({NOBODY})"
+    lines = ["from memos_core import MOS, MemosError", "import sqlalchemy.dialects.sqlite, sqlite3, numpy", become]
+    lines.append("import memos_core.mos, memos_core.stores.sql.records, memos_core.reading.reader, tempfile, uuid")
+    body = f"folder = {str(folder)!r}\n{textwrap.dedent(code)}"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([*lines, body])], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A folder that other users can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_words(open_to_all: Path) -> None:
+    with MOS.open(open_to_all / "store") as mos:
+        mos.session("ann").add("First.")
+    (open_to_all / "empty").mkdir()
+    for path in [open_to_all / "store", open_to_all / "empty", *(open_to_all / "store").rglob("*")]:
+        os.chmod(path, 0o555 if path.is_dir() else 0o444)
+    said = as_nobody(
+        open_to_all,
+        """
+        for name in ("store", "empty", "new"):
+            try:
+                MOS.open(folder + "/" + name)
+            except MemosError as error:
+                print(type(error).__name__, error)
+        """,
+    ).splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("StoreReadOnly") and "permission" in line.lower() for line in said), said
+    assert sorted(os.listdir(open_to_all)) == ["empty", "store"]
+    assert os.listdir(open_to_all / "empty") == []
+    assert os.listdir(open_to_all / "store") == ["memos.db"]
+
+
+def test_a_folder_of_another_user_says_nothing_about_what_is_in_it(tmp_path: Path, open_to_all: Path) -> None:
+    with MOS.open(open_to_all / "private") as mos:
+        mos.session("ann").add("First.")
+    assert "StoreReadOnly" in as_nobody(
+        open_to_all / "private",
+        """
+        try:
+            MOS.open(folder)
+        except MemosError as error:
+            print(type(error).__name__, error)
+        """,
+    )
+
+
+def test_a_store_whose_index_cannot_be_written_still_answers(open_to_all: Path) -> None:
+    """The folder of the index belongs to somebody else: it stays in memory, and nothing stale in it is believed."""
+    store = open_to_all / "store"
+    store.mkdir()
+    os.chmod(store, 0o777)
+    (store / "index").mkdir(mode=0o555)
+    said = as_nobody(
+        store,
+        """
+        from memos_core.stores.index import cube_index
+        cube_index.SMALL_ROWS = 0
+        for n in (1, 2):
+            with MOS.open(folder) as mos:
+                ann = mos.session("ann")
+                ann.add(f"Thing number {n}.")
+                print(len(ann.search("number")), mos.reindex(), mos.verify())
+        """,
+    ).splitlines()
+    assert said == ["1 {'ann': 1} []", "2 {'ann': 2} []"]
+    assert os.listdir(store / "index") == []
+
+
+def test_errors_of_a_store_are_of_one_tree() -> None:
+    assert issubclass(StoreError, MemosError)
