@@ -15,15 +15,16 @@ from memos_core.stores.index.stopwords import STOPWORDS
 from memos_core.types.work import from_micros, micros
 
 _WORD = re.compile(r"[^\W_]+")
+_POSSESSIVE = re.compile(r"['’]s\b")
 _SPACE = re.compile(r"\s+")
 _DAY = 86_400_000_000  # microseconds
 
 # How a question asks for a time, at its beginning or within it.
 _ASKS_TIME = re.compile(
     r"^\W*(when|wann|quand|cu[aá]ndo|quando|wanneer|когда)\b|\b(which|what) (year|month|day|date|week|time)\b|\bhow long\b"
-    r"|\b(welche[mnrs]?) (jahr|monat|tag|datum|woche|uhrzeit)\b|\bwie lange\b|\bseit wann\b"
+    r"|\b(welche[mnrs]?) (jahr|monat|tag|datum|woche|uhrzeit)\b|\bwie lange\b|\bseit wann\b|\bwie ?viel uhr\b"
     r"|\b(à|en) quelle? (date|année|jour|mois)\b"
-    r"|\b(qué|en qué) (año|mes|día|fecha)\b|什么时候|何时|哪一?年|哪一?天|几月|几号|多久|いつ|언제",
+    r"|\b(qué|en qué) (año|mes|día|fecha)\b|什么时[候间]|何时|哪一?年|哪个?月|哪一?天|几月|几号|几点|多久|多长时间|いつ|언제",
     re.IGNORECASE,
 )
 # Words by which somebody speaks of themselves, by language.
@@ -101,7 +102,7 @@ def about(question: Question, people: People, asker: int | None = None) -> list[
         people: the speakers of the cube.
         asker: which of them asks: "I" is about that one.
     """
-    words = _WORD.findall(question.text)
+    words = _WORD.findall(_POSSESSIVE.sub("", question.text).replace("&", " and "))
     folded = [fold(word) for word in words]
     places: dict[int, list[int]] = {}
     matched: dict[int, set[str]] = {}
@@ -126,7 +127,7 @@ def about(question: Question, people: People, asker: int | None = None) -> list[
     chosen = {number for number, own in places.items() if first in own}
     lead = [place for number in chosen for place in places[number]]
     for number, own in places.items():
-        if any(abs(a - b) == 2 and folded[(a + b) // 2] != "s" for a in own for b in lead):
+        if any(abs(a - b) == 2 for a in own for b in lead):
             chosen.add(number)
     return sorted(chosen)
 
