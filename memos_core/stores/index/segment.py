@@ -1,10 +1,10 @@
 """Segments: files of arrays that never change, mapped into memory, checked before they are believed.
 
-A segment is a file in the safetensors format (a JSON header, then plain arrays), whose metadata says which store, cube,
-embedder and analysis it belongs to and a CRC-32 for each array. A manifest beside the segments lists them; it is replaced
-by renaming, after everything it names is on disk, and ends with a CRC-32 of itself. Bytes that no manifest names do not
-count; a segment that differs from what the manifest says in any way is thrown away with all others, and the index is filled
-from the truth again.
+A segment is a file laid out like safetensors: a JSON header, then plain arrays, each at a multiple of 64 bytes. Its header
+has a CRC-32 for each array. A manifest beside the segments says which store, cube, embedder and analysis they were made from
+and lists them with the CRC-32 of their headers; it is replaced by renaming, after everything it names is on disk, and ends
+with a CRC-32 of itself. Bytes that no manifest names do not count; a segment that differs from what the manifest says in any
+way is thrown away with all others, and the index is filled from the truth again.
 """
 
 from __future__ import annotations
