@@ -201,7 +201,8 @@ class CompositeView:
 
     def _replaced(self, mark: str) -> bool:
         """Whether this process itself has put other vectors in the place of those made under a mark."""
-        return self._memory.embedding.mark != mark
+        with self._memory.embedding.replacing:  # it may be at it: they are in the store before it knows their mark
+            return self._memory.embedding.mark != mark
 
     def _update(self, id: str, changes: dict[str, Any], expect_version: int | None, mark: str) -> MemoryItem:
         found = self._targets(id)

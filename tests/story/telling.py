@@ -49,6 +49,20 @@ def started(code: str, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
+def wait_for(process: subprocess.Popen[str], word: str) -> None:
+    """Wait until another interpreter prints a line with that word."""
+    assert process.stdout is not None
+    said = process.stdout.readline().strip()
+    assert said == word, f"{said!r} instead of {word!r}; {process.communicate(timeout=60)[1]}"
+
+
+def tell(process: subprocess.Popen[str], word: str) -> None:
+    """Write a line for another interpreter to read."""
+    assert process.stdin is not None
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+
+
 def in_another_process(code: str, *arguments: str | Path) -> str:
     """What another interpreter prints that runs some code to its end."""
     process = started(code, *arguments)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from telling import started, texts
+from telling import started, tell, texts, wait_for
 
 from memos_core import MOS
 from memos_core.errors import AlreadyExists, MemosError, VersionConflict
@@ -125,12 +125,9 @@ def test_two_processes_count_together_and_lose_no_step(tmp_path: Path) -> None:
         id = alice.add("counter", metadata={"count": 0}).id
         processes = [started(_COUNTER, tmp_path, id, "20") for _ in range(2)]
         for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
+            wait_for(process, "ready")
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            tell(process, "go")
         for process in processes:
             _, complained = process.communicate(timeout=120)
             assert process.returncode == 0, complained
