@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from memos_core.stores.index.stopwords import FUNCTION_CHARACTERS, LANGUAGE_WEIGHTS, STOPWORDS
 
-ANALYSIS_VERSION: Final = "1"
+ANALYSIS_VERSION: Final = "2"
 DEFAULT_LANGUAGE: Final = "en"
 
 _WORD = re.compile(r"[^\W_]+")
@@ -33,7 +33,8 @@ _UNSPACED = (
 )
 _PIECES = re.compile(f"([{_UNSPACED}]+)|[^\\W_{_UNSPACED}]+")
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
-_COMBINING = re.compile("[\u0300-\u036f]+")
+# Accents; the breve of "й" is none: without it Russian words are neither stemmed nor known as function words.
+_COMBINING = re.compile("[\u0300-\u0305\u0307-\u036f]|(?<!\u0438)\u0306")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+"
 )
