@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.errors import InvalidInput
+from memos_core.errors import InvalidInput, StoreClosed
 from memos_core.filters import Filter
 from memos_core.plaintext import ranking
 from memos_core.plaintext.cursors import Cursor, decode, digest_of, encode
@@ -174,7 +174,13 @@ class Searcher:
             return Found(place, seq, index.table["seq"][signals.rows], signals)
 
     def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
-        return [do(places[0])] if len(places) == 1 else list(self.pool.map(do, places))
+        if len(places) == 1:
+            return [do(places[0])]
+        try:
+            answers = self.pool.map(do, places)
+        except RuntimeError as error:  # it takes no more work: somebody has closed the store meanwhile
+            raise StoreClosed(f"{self._store.name} is closed") from error
+        return list(answers)
 
     # -- listing --------------------------------------------------------------------------------------------------
 
@@ -245,6 +251,7 @@ def as_signals(without: Collection[str]) -> frozenset[Signal]:
     Raises:
         InvalidInput: one string instead of several names.
     """
-    if isinstance(without, str) or not isinstance(without, Iterable):
+    names = None if isinstance(without, str) or not isinstance(without, Iterable) else list(without)
+    if names is None or not all(isinstance(name, str) for name in names):
         raise InvalidInput(f"without is a list of signals, not {without!r}; signals are: {', '.join(ranking.SIGNALS)}")
-    return frozenset(without)  # type: ignore[arg-type]
+    return frozenset(names)  # type: ignore[arg-type]
