@@ -27,7 +27,7 @@ from memos_langchain import MemosMemory
 from memos_llamaindex import MemosMemoryBlock
 
 FOLDER = Path(__file__).resolve().parent.parent / ".demo"
-LONGEST = 2500  # characters of a description that are read
+LONGEST = 1500  # characters of a description that are read
 MONDAY = [
     ("Mara", "2024-05-06T09:00:00Z", "Hi! I moved to Lisbon last week, the flat is in Alfama."),
     ("assistant", "2024-05-06T09:00:30Z", "Congratulations! How is the neighbourhood?"),

@@ -1,7 +1,7 @@
 """The forward pass of BERT (all-MiniLM-L6-v2, or any encoder of the same layout) in plain numpy: no torch, no ONNX.
 
-The arithmetic is float32 throughout and agrees with torch to about 1e-6. It runs as many threads as the BLAS under numpy
-is given; nothing is kept between calls, so it may be used from several threads at once.
+The arithmetic is float32 throughout and agrees with torch to about 1e-6. It runs on as many threads as the BLAS under numpy
+is given (`threads.py` says how many); nothing is kept between calls, so it may be used from several threads at once.
 """
 
 from __future__ import annotations

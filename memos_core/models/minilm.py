@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from memos_core.errors import MissingPackage, ModelNotFound
 from memos_core.models.bert import NumpyBert, unit_
 from memos_core.models.onnx_bert import OnnxBert, find_onnx
+from memos_core.models.threads import each
 from memos_core.stores.index.analysis import fold
 from memos_core.stores.index.stopwords import STOPWORDS
 
@@ -97,8 +98,8 @@ class MiniLM:
     def embed_tokens(self, texts: Sequence[str]) -> tuple[Floats, list[Floats]]:
         """Vectors (texts, dims), and for each text those of its tokens (tokens, token_dims), all of unit length."""
         encoded = self._encode(texts)
-        vectors = np.array([each[0] for each in encoded], dtype=np.float32).reshape(len(texts), self.dims)
-        return vectors, [each[1].copy() for each in encoded]  # what is remembered stays out of callers' hands
+        vectors = np.array([own[0] for own in encoded], dtype=np.float32).reshape(len(texts), self.dims)
+        return vectors, [own[1].copy() for own in encoded]  # what is remembered stays out of callers' hands
 
     def embed_question(self, text: str, late: str) -> tuple[Floats, Floats, list[str]]:
         """Vector (dims,) of one text, token vectors (tokens, token_dims) of another, and the word each token is part of."""
@@ -127,17 +128,25 @@ class MiniLM:
 
     def _forward(self, texts: Sequence[str]) -> list[_Encoded]:
         encodings = self._tokenizer.encode_batch(list(texts))
-        lengths = np.array([len(each.ids) for each in encodings], dtype=np.int64)
-        answers: list[_Encoded | None] = [None] * len(texts)
-        for rows in _batches(lengths, _BATCH_TOKENS):
+        lengths = np.array([len(own.ids) for own in encodings], dtype=np.int64)
+
+        def forward(rows: NDArray[np.int64]) -> list[_Encoded]:
             ids = np.zeros((len(rows), int(lengths[rows].max())), dtype=np.int64)
             for place, row in enumerate(rows):
                 ids[place, : lengths[row]] = encodings[row].ids
             states = self._encoder.states(ids, lengths[rows])  # (texts, tokens, dims)
-            for place, row in enumerate(rows):
-                own = states[place, : lengths[row]]
-                answers[row] = self._pooled(own, texts[row], encodings[row])
-        return [answer for answer in answers if answer is not None]
+            return [
+                self._pooled(states[place, : lengths[row]], texts[row], encodings[row])
+                for place, row in enumerate(rows)
+            ]
+
+        batches = list(_batches(lengths, _BATCH_TOKENS))
+        made = {
+            int(row): answer
+            for rows, answers in zip(batches, each(forward, batches), strict=True)
+            for row, answer in zip(rows, answers, strict=True)
+        }
+        return [made[row] for row in range(len(texts))]
 
     def _pooled(self, states: Floats, text: str, encoding: Any) -> _Encoded:
         vector = unit_(states.mean(axis=0, keepdims=True))[0]
