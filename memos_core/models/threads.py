@@ -21,27 +21,35 @@ _R = TypeVar("_R")
 
 
 class _OneThread:
-    """Limits the BLAS of this process to one thread while anybody is inside."""
+    """Limits the BLAS of this process to one thread while anybody is inside.
+
+    Set and restored by one thread of its own: threadpoolctl lets only the thread that has set a limit change it again.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
+        self._setter: ThreadPoolExecutor | None = None
         self._controller: Any = None
-        self._limiter: Any = None
+        self._limit: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._controller is None:
+            if self._setter is None:
                 self._controller = _controller()
+                self._setter = ThreadPoolExecutor(1, thread_name_prefix="memos-blas")
             if self._inside == 0:
-                self._limiter = self._controller.limit(limits=1, user_api="blas")
+                self._limit = self._setter.submit(self._set).result()
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
-                self._limiter.restore_original_limits()
+            if self._inside == 0 and self._setter is not None:
+                self._setter.submit(self._limit.__exit__, None, None, None).result()
+
+    def _set(self) -> Any:
+        return self._controller.limit(limits=1, user_api="blas").__enter__()
 
 
 def _controller() -> Any:
@@ -53,6 +61,15 @@ def _controller() -> Any:
 
 
 _one_thread = _OneThread()
+
+
+def _begin_anew() -> None:
+    global _one_thread  # noqa: PLW0603 - in a forked child the setting thread, and whoever was inside, are gone
+    _one_thread = _OneThread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @contextmanager
