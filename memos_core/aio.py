@@ -107,19 +107,23 @@ class AsyncSession:
 
     async def add(self, content: object, **options: Any) -> Added:
         """As `Session.add`, with the same options."""
-        embed = self._native("aembed")
-        if embed is None or options.get("vectors") is not None:
+        if self._native("aembed") is None or options.get("vectors") is not None:
             return await self._add(content, **options)
         options.pop("vectors", None)
         view = self.sync.view
         await self._threads.run(view.check_writable)
         drafts = await self.read(content, **options)
         while True:
+            mark = view.embedding.mark  # before the embedder is looked at: another one may come in at any time
+            embed = self._native("aembed")
+            if embed is None:
+                return await self._threads.run(functools.partial(view.add, drafts))
             places = await self._threads.run(lambda: view.places_to_embed(drafts))
             texts = view.texts_to_embed(drafts, places)
             embedded = await embed(texts) if texts else None
+            add = functools.partial(view.add, drafts, embedded=embedded, places=places, made_under=mark)
             try:
-                return await self._threads.run(functools.partial(view.add, drafts, embedded=embedded, places=places))
+                return await self._threads.run(add)
             except Overtaken:
                 continue
 
@@ -133,12 +137,18 @@ class AsyncSession:
 
     async def _with_vector(self, query: str, options: dict[str, Any]) -> dict[str, Any]:
         """The options, with the vector of the question where the embedder makes it asynchronously."""
-        embed = self._native("aembed_query")
-        if embed is None or options.get("vector") is not None or not isinstance(query, str) or not query.strip():
+        if options.get("vector") is not None or not isinstance(query, str) or not query.strip():
             return options
-        as_of = options.get("as_of")
-        text = await self._threads.run(lambda: self.sync.view.text_to_embed(query, as_of))
-        return {**options, "vector": self.sync.view.embedding.answered(await embed(text))}
+        view = self.sync.view
+        while True:
+            mark = view.embedding.mark
+            embed = self._native("aembed_query")
+            if embed is None:
+                return options
+            text = await self._threads.run(lambda: view.text_to_embed(query, options.get("as_of")))
+            vector = await embed(text)
+            if view.embedding.mark == mark:  # else another embedder has come in meanwhile
+                return {**options, "vector": view.embedding.answered(vector)}
 
     def _native(self, method: str) -> Callable[[Any], Awaitable[Any]] | None:
         """The embedder's own asynchronous method, where it has one."""

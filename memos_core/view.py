@@ -143,6 +143,7 @@ class CompositeView:
         vectors: Floats | None = None,
         embedded: Floats | None = None,
         places: Sequence[int] | None = None,
+        made_under: str | None = None,
         action: str = "add",
     ) -> Added:
         """Store drafts in every cube written to, all or nothing.
@@ -152,17 +153,19 @@ class CompositeView:
             vectors: (drafts, dims) of the caller's own.
             embedded: vectors of the drafts at `places`, where the store's embedder has made them already.
             places: what `places_to_embed(drafts)` said; None asks it.
+            made_under: the mark of the embedding, taken before `embedded` was made.
             action: for the audit.
 
         Raises:
             AccessDenied: there is none, or the actor may not write to one of them.
             AlreadyExists, WrongDimension, ...: as `GeneralTextMemory` says; nothing is kept.
-            Overtaken: where `places` was given and is not what is needed any more.
+            Overtaken: where `places` was given and is not what is needed any more, or `embedded` is of an embedder that the
+                store had before.
         """
         self.check_writable()
         while True:
             wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
-            prepared = self._memory.prepare(drafts, vectors, embedded, wanted)
+            prepared = self._memory.prepare(drafts, vectors, embedded, wanted, made_under)
             try:
                 with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
                     outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
@@ -171,8 +174,10 @@ class CompositeView:
                 if places is not None:
                     raise
             except EmbedderMismatch:
-                if vectors is not None or embedded is not None or not self._replaced(prepared.mark):
+                if vectors is not None or not self._replaced(prepared.mark):
                     raise
+                if embedded is not None:
+                    raise Overtaken from None
         first = next(cube for cube in self.write if cube.name == self._first)
         return Added(outcomes, self._first, lambda seqs: self._memory.items(first.require(Right.READ), seqs))
 

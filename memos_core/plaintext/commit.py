@@ -24,7 +24,10 @@ Status = Literal["added", "known", "changed", "removed"]
 
 
 class Overtaken(Exception):
-    """Something that was known, and so not embedded again, has changed meanwhile: look anew which drafts are known."""
+    """What was prepared does not hold any more: look anew which drafts are known, and embed the others.
+
+    Something that was known, and so not embedded again, has changed meanwhile, or another embedder has come in.
+    """
 
 
 class Outcome(msgspec.Struct, frozen=True):

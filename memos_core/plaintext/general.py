@@ -9,7 +9,7 @@ import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
 from memos_core.filters import Filter
-from memos_core.plaintext.commit import Commit, Outcome, from_document, identity_number, needs_vectors
+from memos_core.plaintext.commit import Commit, Outcome, Overtaken, from_document, identity_number, needs_vectors
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.indexes import Indexes
 from memos_core.protocols.storage import RecordStore, Transaction
@@ -84,6 +84,7 @@ class GeneralTextMemory:
         vectors: Floats | None = None,
         embedded: Floats | None = None,
         places: Sequence[int] | None = None,
+        made_under: str | None = None,
     ) -> Prepared:
         """Embed drafts and give them ids. No lock is held meanwhile.
 
@@ -92,13 +93,17 @@ class GeneralTextMemory:
             vectors: (drafts, dims) of the caller's own; None has the store's embedder make them.
             embedded: (places, dims), where the store's embedder has made them already.
             places: of the drafts to embed; None for all that search may find.
+            made_under: the mark (`Embedding.mark`) that `embedded` was made under.
 
         Raises:
+            Overtaken: all vectors of the store have been replaced since `embedded` was made.
             WrongDimension, EmbedderUnavailable, EmbeddingFailed: as `Embedding` says.
         """
         self.embedding.confirm()
         self.embedding.claim()
         mark = self.embedding.mark
+        if embedded is not None and made_under != mark:
+            raise Overtaken
         findable = [place for place, draft in enumerate(drafts) if draft.indexed]
         wanted = findable if places is None else places
         if vectors is not None:
