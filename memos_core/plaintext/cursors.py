@@ -18,11 +18,15 @@ class Cursor(msgspec.Struct, frozen=True):
         of: digest of everything that was asked; a cursor serves only the same search.
         seqs: for each cube the number of the change that was newest: later pages see the same moment.
         after: sort key of the last entry shown: (number, cube, number).
+        tier: of that entry, where entries are looked at tier by tier (`Asking.pool`).
+        wanted: how many hits the first page asked for, which decides what the tiers are.
     """
 
     of: str
     seqs: dict[str, int]
     after: tuple[float, str, int]
+    tier: int = 0
+    wanted: int = 0
 
 
 def digest_of(*asked: object) -> str:

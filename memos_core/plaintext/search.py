@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -122,11 +123,18 @@ class Searcher:
         )
         if not recipe.weights:
             raise InvalidInput("no signal is left to search by: those that this search could have are all turned off")
-        found = self._each(places, lambda place: self._ask(place, question, vectors, recipe, ask))
+        tier, wanted = (0, ask.top_k) if after is None else (after.tier, after.wanted)
+        while True:
+            do = partial(
+                self._ask, question=question, vectors=vectors, recipe=recipe, ask=ask, wanted=wanted, tier=tier
+            )
+            found = self._each(places, do)
+            ranked = Ranked(found, recipe, asks_time=question.asks_time, wanted=wanted)
+            hits = ranked.hits(self._store, ask.top_k, ask.min_score, after, asked)
+            if hits.cursor is not None or not ranked.goes_on(ask.min_score):
+                break
+            tier += 1
         self._indexes.trim()
-        hits = Ranked(found, recipe, asks_time=question.asks_time).hits(
-            self._store, ask.top_k, ask.min_score, after, asked
-        )
         hits.degraded = degraded
         return hits
 
@@ -160,7 +168,17 @@ class Searcher:
         vectors = self._embedding.query(without_names(question, names), question.undated)
         return vectors, None if vectors is not None else self._embedding.lacking
 
-    def _ask(self, place: Place, question: Question, vectors: QueryVectors | None, recipe: Recipe, ask: Ask) -> Found:
+    def _ask(
+        self,
+        place: Place,
+        *,
+        question: Question,
+        vectors: QueryVectors | None,
+        recipe: Recipe,
+        ask: Ask,
+        wanted: int,
+        tier: int,
+    ) -> Found:
         index = self._indexes.get(place.cube)
         if vectors is not None and vectors.mark != index.embedder:
             raise _Replaced
@@ -169,9 +187,10 @@ class Searcher:
             moment = index.moment(place.as_of)
             asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker)
             allowed = index.matching(ask.where, moment.rows)
-            signals = asking.signals(asking.pool(allowed, ask.top_k))
+            pool = asking.pool(allowed, wanted, tier)
+            signals = asking.signals(pool)
             seq = index.seq if place.as_of is None else place.as_of
-            return Found(place, seq, index.table["seq"][signals.rows], signals)
+            return Found(place, seq, index.table["seq"][signals.rows], signals, pool.more)
 
     def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
         if len(places) == 1:

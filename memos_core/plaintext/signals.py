@@ -30,6 +30,7 @@ class Signals(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: their numbers in the index, ascending.
+        tiers: (rows,) of the pool, by which they are ordered before their scores.
         parts: (rows,) for each signal that the search has.
         scores: (rows,) fused.
         named: whether the question is about a speaker of this cube.
@@ -37,10 +38,25 @@ class Signals(msgspec.Struct, frozen=True):
     """
 
     rows: Rows
+    tiers: Rows
     parts: dict[Signal, Doubles]
     scores: Doubles
     named: bool
     dated: bool
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """Rows that all signals are computed for.
+
+    Attributes:
+        rows: their numbers in the index, ascending.
+        tiers: (rows,) hits of tier 0 come before those of tier 1, and so on, whatever their scores.
+        more: whether further tiers would hold more rows.
+    """
+
+    rows: Rows
+    tiers: Rows
+    more: bool
 
 
 class Asking:
@@ -94,22 +110,32 @@ class Asking:
 
     # -- the pool -------------------------------------------------------------------------------------------------
 
-    def pool(self, allowed: Rows, wanted: int) -> Rows:
+    def pool(self, allowed: Rows, wanted: int, tier: int = 0) -> Pool:
         """The rows that all signals are computed for: all of a small cube, of a large one the best by a cheap score.
 
         Args:
             allowed: rows that may be hits, ascending.
             wanted: how many hits are asked for.
+            tier: 0 for the first pool; each further tier is four times as large and holds those before it.
         """
         if len(allowed) <= ranking.FULL_ROWS:
-            return allowed
+            return Pool(allowed, np.zeros(len(allowed), dtype=np.int64), more=False)
         scores = self._first_scores(allowed)
-        chosen = allowed[best(scores.astype(np.float32), max(ranking.POOL, 2 * wanted))]
-        around, valid = self._around(np.sort(chosen))
-        together = np.unique(around[valid])
+        worth = len(allowed) if self._dense is not None else int((scores > 0).sum())
+        sizes = [max(ranking.POOL, 2 * wanted) * 4**each for each in range(tier + 1)]
+        chosen = allowed[best(scores.astype(np.float32), max(1, min(sizes[-1], worth)))]
+        together = self._with_neighbours(chosen)
         places = np.minimum(np.searchsorted(allowed, together), len(allowed) - 1)
-        pool: Rows = together[allowed[places] == together]
-        return pool
+        rows: Rows = together[allowed[places] == together]
+        tiers = np.full(len(rows), tier, dtype=np.int64)
+        for earlier in range(tier - 1, -1, -1):
+            tiers[np.isin(rows, self._with_neighbours(chosen[: sizes[earlier]]))] = earlier
+        return Pool(rows, tiers, more=sizes[-1] < worth)
+
+    def _with_neighbours(self, rows: Rows) -> Rows:
+        around, valid = self._around(rows)
+        together: Rows = np.unique(around[valid])
+        return together
 
     def _first_scores(self, rows: Rows) -> Doubles:
         """A cheap first score: single items, no neighbours."""
@@ -133,9 +159,9 @@ class Asking:
 
     # -- all signals ----------------------------------------------------------------------------------------------
 
-    def signals(self, rows: Rows) -> Signals:
-        """All signals of these rows (ascending)."""
-        weights = self._recipe.weights
+    def signals(self, pool: Pool) -> Signals:
+        """All signals of the rows of a pool."""
+        rows, weights = pool.rows, self._recipe.weights
         around, valid = self._around(rows)
         together, place = np.unique(np.where(valid, around, rows[:, None]), return_inverse=True)
         place = place.reshape(around.shape)
@@ -160,12 +186,13 @@ class Asking:
             parts["when"] = self._index.table["timed"][rows] * float(self._question.asks_time)
         parts = {name: values for name, values in parts.items() if name in weights}
         if weights.get("feedback") and "lexical" in parts:
-            parts["feedback"] = self._feedback(rows, ranking.fused(parts, self._recipe), together, place, valid)
+            scores = np.where(pool.tiers == 0, ranking.fused(parts, self._recipe), -np.inf)
+            parts["feedback"] = self._feedback(rows, scores, together, place, valid)
         scores = np.zeros(len(rows)) + ranking.fused(parts, self._recipe)
         dated = bool(parts["date"].max(initial=0.0) > 0) if "date" in parts else False
         keep = self._possible(parts, scores)
         kept = {name: values[keep] for name, values in parts.items()}
-        return Signals(rows[keep], kept, scores[keep], bool(self._speakers), dated)
+        return Signals(rows[keep], pool.tiers[keep], kept, scores[keep], bool(self._speakers), dated)
 
     def _possible(self, parts: dict[Signal, Doubles], scores: Doubles) -> NDArray[np.bool_]:
         """Without vectors, an item that shares no word, no time and no speaker with the question is no hit."""
