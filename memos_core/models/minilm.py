@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import MissingPackage, ModelNotFound
-from memos_core.models.bert import NumpyBert, unit_
+from memos_core.models.bert import NumpyBert, read_config, unit_
 from memos_core.models.onnx_bert import OnnxBert, find_onnx
 from memos_core.models.threads import each
 from memos_core.stores.index.analysis import fold
@@ -62,7 +62,8 @@ class MiniLM:
         except Exception as error:
             raise ModelNotFound(f"{folder / 'tokenizer.json'} cannot be read: {error}") from error
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(_MOST_TOKENS)
+        places = int(read_config(folder).get("max_position_embeddings", _MOST_TOKENS))
+        self._tokenizer.enable_truncation(min(_MOST_TOKENS, places))
         self._projection = _projection(self._encoder.dims)
         self._identity = f"minilm:{_digest(folder)}:{self._encoder.dims}:{self.token_dims}"
         # Vocabularies of this size are English: such a model is sure of itself, and wrong, on Chinese.
