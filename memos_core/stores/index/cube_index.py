@@ -202,8 +202,12 @@ class CubeIndex:
 
     def _check_lengths(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
         for record, blobs in piece:
-            if blobs is not None and self.dims and len(blobs.dense) != 4 * self.dims:
+            if blobs is None or not self.dims:
+                continue
+            if len(blobs.dense) != 4 * self.dims:
                 raise self._unusable(record.seq, blobs.dense)
+            if blobs.tokens and self.token_dims and len(blobs.tokens) % (self.token_dims // 2):
+                raise self._unusable(record.seq, blobs.tokens)
 
     def _unusable(self, seq: int, dense: bytes) -> EmbedderMismatch:
         return EmbedderMismatch(

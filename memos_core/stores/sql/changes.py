@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
-from memos_core.errors import VersionConflict
+from memos_core.errors import StoreDamaged, VersionConflict
 from memos_core.stores.sql import audit, schema
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import position
@@ -299,8 +299,17 @@ def vector_crc(dense: bytes, tokens: bytes | None) -> int:
 
 
 def decode_body(encoded: str) -> Body:
-    """A version's body from its JSON."""
-    return _decoder.decode(encoded)
+    """A version's body from its JSON.
+
+    Raises:
+        StoreDamaged: it is not what was written.
+    """
+    try:
+        return _decoder.decode(encoded)
+    except msgspec.MsgspecError as error:
+        raise StoreDamaged(
+            f"a version's body is not what was written ({error}); run `memos verify`, restore this store from a backup"
+        ) from error
 
 
 _decoder = msgspec.json.Decoder(Body)

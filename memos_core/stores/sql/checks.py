@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, select
+from sqlalchemy.sql.elements import ColumnElement
 
+from memos_core.errors import StoreDamaged
 from memos_core.stores.sql import audit, schema
-from memos_core.stores.sql.changes import vector_crc
+from memos_core.stores.sql.changes import decode_body, vector_crc
 from memos_core.stores.sql.schema import position, seq_of
-from memos_core.types.work import CubeRow
+from memos_core.types.work import Body, CubeRow
 
-_v, _i = schema.versions.c, schema.items.c
+_v, _i, _b, _l = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c
 
 
 def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
-    """Numbers without gaps, digests that fit, items that point to their newest version, links that lead somewhere."""
-    low, high = position(cube.number, 0), position(cube.number + 1, 0)
+    """Numbers without gaps, digests that fit, versions that belong to an item."""
     expected = 1
-    newest: dict[int, tuple[int, int, bool]] = {}
     query = (
         select(schema.versions, _i.id)
         .select_from(schema.versions)
         .outerjoin(schema.items, _i.item == _v.item)
-        .where(_v.place > low, _v.place < high)
+        .where(*_of(cube, _v.place))
         .order_by(_v.place)
     )
     for row in connection.execute(query).mappings():
@@ -40,13 +40,60 @@ def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
         header = audit.header_of(row["id"], row["version"], row["op"], row["state"], row["prev"])
         if row["salt"] is None or audit.digest(row["salt"], header, row["text"], row["body"]) != row["digest"]:
             yield f"item {row['id']!r}, version {row['version']} (change {seq}): digest differs, the row was altered"
-        newest[row["item"]] = (seq, row["version"], row["op"] == "delete")
     if expected - 1 != cube.seq:
         yield f"the counter says {cube.seq} changes, the log ends at {expected - 1}"
-    items = select(_i.item, _i.id, _i.head, _i.version, _i.deleted).where(_i.cube == cube.number)
-    for item, id_, head, version, deleted in connection.execute(items):
-        if newest.pop(item, None) != (head, version, bool(deleted)):
-            yield f"item {id_!r} points to change {head}, version {version}; its newest version is another one"
+
+
+def check_items(connection: Connection, cube: CubeRow) -> Iterator[str]:
+    """Items that point to their newest version, and bear the key, the links and the time of making that versions say."""
+    newest = {}
+    log = select(_v.place, _v.item, _v.version, _v.op).where(*_of(cube, _v.place)).order_by(_v.place)
+    for place, item, version, op in connection.execute(log):
+        newest[item] = (seq_of(place), version, op == "delete")
+    links: dict[int, set[tuple[str, str, float]]] = {}
+    edges = select(_l.item, _l.relation, _l.target, _l.weight).where(_l.cube == cube.number)
+    for item, relation, target, weight in connection.execute(edges):
+        links.setdefault(item, set()).add((relation, target, weight))
+    first = schema.versions.alias("first")
+    made = (
+        select(_b.at)
+        .select_from(schema.batches)
+        .join(first, (_b.cube == cube.number) & (_b.number == first.c.batch))
+        .where(first.c.place == _i.item)
+        .scalar_subquery()
+    )
+    items = (
+        select(schema.items, _v.body, made.label("at"))
+        .select_from(schema.items)
+        .outerjoin(schema.versions, _v.place == _i.head + position(cube.number, 0))
+        .where(_i.cube == cube.number)
+    )
+    for row in connection.execute(items).mappings():
+        pointer = (row["head"], row["version"], bool(row["deleted"]))
+        if newest.pop(row["item"], None) != pointer:
+            yield f"item {row['id']!r} points to change {pointer[0]}, version {pointer[1]}; its newest version is another one"
+        body = _body(row["body"])
+        if body is not None and row["key"] != body.key:
+            yield f"item {row['id']!r} bears the key {row['key']!r}, its newest version says {body.key!r}"
+        said = {(link.relation, link.target, link.weight) for link in body.links} if body is not None else set()
+        if body is not None and links.pop(row["item"], set()) != said:
+            yield f"item {row['id']!r} has other links than its newest version says"
+        if row["created"] != row["at"]:
+            yield f"item {row['id']!r} was made at another time than the audit entry of its first version says"
+    for item in links:
+        yield f"links of an item that is not there (number {item})"
+
+
+def _body(encoded: str | None) -> Body | None:
+    """A body; that of a deletion is empty. None for one that cannot be read: its digest says so."""
+    try:
+        return Body() if encoded is None else decode_body(encoded)
+    except StoreDamaged:
+        return None
+
+
+def _of(cube: CubeRow, place: ColumnElement[int]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return place > position(cube.number, 0), place < position(cube.number + 1, 0)
 
 
 def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> Iterator[str]:
@@ -55,20 +102,29 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
     Args:
         dims: length of the store's vectors; None where it has no embedder (then there must be none).
     """
-    low, high = position(cube.number, 0), position(cube.number + 1, 0)
     x = schema.vectors.c
     present = set()
-    for row in connection.execute(select(schema.vectors).where(x.place > low, x.place < high)).mappings():
+    for row in connection.execute(select(schema.vectors).where(*_of(cube, x.place))).mappings():
         seq = seq_of(row["place"])
         present.add(seq)
         if vector_crc(row["dense"], row["tokens"]) != row["crc"]:
             yield f"vectors of change {seq}: checksum differs, the bytes were altered"
         elif dims is None or len(row["dense"]) != 4 * dims:
             yield f"vectors of change {seq}: {len(row['dense']) // 4} dimensions, the store's embedder has {dims}"
-    pointers = select(_v.place, _v.vectors_of).where(_v.place > low, _v.place < high, _v.vectors_of > 0)
-    for place, vectors_of in connection.execute(pointers):
-        if vectors_of not in present:
-            yield f"change {seq_of(place)} uses the vectors of change {vectors_of}, which are not there"
+    unused = set(present)
+    item_of: dict[int, int] = {}
+    pointers = select(_v.place, _v.item, _v.vectors_of).where(*_of(cube, _v.place)).order_by(_v.place)
+    for place, item, vectors_of in connection.execute(pointers):
+        seq = seq_of(place)
+        item_of[seq] = item
+        if vectors_of == seq:
+            unused.discard(seq)
+        if vectors_of and vectors_of not in present:
+            yield f"change {seq} uses the vectors of change {vectors_of}, which are not there"
+        elif vectors_of and item_of.get(vectors_of) != item:
+            yield f"change {seq} uses the vectors of change {vectors_of}, which are not those of its item"
+    for seq in sorted(unused):
+        yield f"vectors of change {seq}: that change does not use them"
 
 
 def check_chain(connection: Connection, cube: CubeRow) -> Iterator[str]:
@@ -89,7 +145,12 @@ def check_chain(connection: Connection, cube: CubeRow) -> Iterator[str]:
                 yield f"audit entry {number} covers change {entry.first_seq} on, expected {covered + 1}"
             covered = entry.last_seq
             places = _v.place.between(base + entry.first_seq, base + entry.last_seq)
-            digests = [row[0] for row in connection.execute(select(_v.digest).where(places).order_by(_v.place))]
+            for place, batch, written in connection.execute(
+                select(_v.place, _v.batch, _v.digest).where(places).order_by(_v.place)
+            ):
+                digests.append(written)
+                if batch != number:
+                    yield f"change {seq_of(place)} names audit entry {batch}, it was written with entry {number}"
         root = audit.merkle_root(digests)
         actor = audit.commitment(salt, entry.actor)
         span = (entry.first_seq, entry.last_seq, entry.at)

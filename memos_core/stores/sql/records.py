@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
-from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_row
+from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.engine import Database
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import position, seq_of
@@ -237,6 +237,8 @@ class SqlStore:
                     {"low": base + after, "high": base + end},
                 ).fetchall()
             for place, id_, version, state, body in rows:
+                if state not in _STATES:
+                    raise self._altered(cube, id_, version)
                 yield seq_of(place), id_, version, state, decode_body(body)
             after = end
 
@@ -287,7 +289,7 @@ class SqlStore:
                     "changes",
                     lambda: (
                         _select_records(_v.place > bindparam("low"), _v.place <= bindparam("high"))
-                        .add_columns(x.dense, x.tokens)
+                        .add_columns(x.crc, x.dense, x.tokens)
                         .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
                         .order_by(_v.place)
                     ),
@@ -298,10 +300,19 @@ class SqlStore:
                     f"{self.name}: cube {cube.name!r} should have changes {after + 1} to {end}, "
                     f"but only {len(rows)} are there"
                 )
-            yield [
-                (self._record(cube, row), None if row[-2] is None else VectorBlobs(row[-2], row[-1])) for row in rows
-            ]
+            yield [(self._record(cube, row), self._vectors(cube, row)) for row in rows]
             after = end
+
+    def _vectors(self, cube: CubeRow, row: Sequence[Any]) -> VectorBlobs | None:
+        crc, dense, tokens = row[-3:]
+        if dense is None:
+            return None
+        if vector_crc(dense, tokens) != crc:
+            raise StoreDamaged(
+                f"{self.name}: the vectors of change {row[7]} in cube {cube.name!r} are not what was written (their checksum "
+                "differs); run `memos verify`, make all vectors anew with `memos reembed` or restore this store from a backup"
+            )
+        return VectorBlobs(dense, tokens)
 
     def _record(self, cube: CubeRow, row: Sequence[Any]) -> Record:
         (
@@ -323,10 +334,7 @@ class SqlStore:
             created,
         ) = row[:16]
         if salt is None or digest != audit.digest(salt, audit.header_of(id_, version, op, state, prev), text, body):
-            raise StoreDamaged(
-                f"{self.name}: version {version} of item {id_!r} in cube {cube.name!r} is not what was written "
-                "(its digest differs); run `memos verify`, restore this store from a backup"
-            )
+            raise self._altered(cube, id_, version)
         return Record(
             cube=cube.name,
             seq=seq_of(place),
@@ -343,6 +351,12 @@ class SqlStore:
             action=action,
             at=at,
             created=created,
+        )
+
+    def _altered(self, cube: CubeRow, id: str, version: int) -> StoreDamaged:
+        return StoreDamaged(
+            f"{self.name}: version {version} of item {id!r} in cube {cube.name!r} is not what was written (its digest differs); "
+            "run `memos verify`, restore this store from a backup"
         )
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -451,6 +465,7 @@ class SqlStore:
             cube = msgspec.structs.replace(cube, seq=row)
             return [
                 *checks.check_versions(connection, cube),
+                *checks.check_items(connection, cube),
                 *checks.check_vectors(connection, cube, dims),
                 *checks.check_chain(connection, cube),
             ]
