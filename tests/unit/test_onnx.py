@@ -1,4 +1,4 @@
-"""If these fail, a folder with an ONNX export gives other vectors than the same folder without, or a bad export goes unnoticed."""
+"""If these fail, a model's ONNX export gives other vectors than its weights do, or a bad export goes unnoticed."""
 
 from __future__ import annotations
 

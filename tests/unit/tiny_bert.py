@@ -23,7 +23,8 @@ CONFIG: dict[str, Any] = {
     "max_position_embeddings": 300,
     "type_vocab_size": 2,
 }
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"the cat sat on a mat dog ##s ##ing sleep red . , ! rex 7".split()]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"the cat sat on mat dog ##ing sleep red . , ! rex".split()]
+WORDS += [start + letter for letter in "abcdefghijklmnopqrstuvwxyz0123456789" for start in ("", "##")]
 
 
 def weights(config: dict[str, Any], vocabulary: int, prefix: str = "", seed: int = 0) -> Arrays:
