@@ -105,7 +105,8 @@ class HostEmbedder:
 
     def _checked(self, answer: Any, count: int) -> Floats:
         try:
-            vectors = np.array(answer, dtype=np.float32)
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+                vectors = np.array(answer, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise EmbeddingFailed(f"{self._identity} answered with something that is no list of vectors") from error
         if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
@@ -124,6 +125,8 @@ def as_embedder(model: object) -> Embedder:
     Raises:
         InvalidConfig: it has none of them.
     """
+    if isinstance(model, type):  # it has the methods, too
+        raise InvalidConfig(f"the class {model.__name__} is no embedder; give an object of it: {model.__name__}(...)")
     if isinstance(model, Embedder):
         return model
     for host, (many, one, *_) in _HOSTS.items():
