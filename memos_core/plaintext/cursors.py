@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from typing import Annotated
 
 import msgspec
 
@@ -23,10 +24,10 @@ class Cursor(msgspec.Struct, frozen=True):
     """
 
     of: str
-    seqs: dict[str, int]
+    seqs: dict[str, Annotated[int, msgspec.Meta(ge=0)]]
     after: tuple[float, str, int]
-    tier: int = 0
-    wanted: int = 0
+    tier: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # the pool grows with its power: a forged one must not hang us
+    wanted: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)] = 0
 
 
 def digest_of(*asked: object) -> str:

@@ -165,7 +165,7 @@ ANSWERS: dict[str, Callable[[list[str]], Any]] = {
     "nothing": lambda texts: [],
     "no list": lambda texts: [None for _ in texts],
     "empty vectors": lambda texts: [[] for _ in texts],
-    "ragged": lambda texts: [[1.0] * (16 + place) for place, _ in enumerate(["x", *texts])][1:] + [[1.0]],
+    "ragged": lambda texts: [[1.0] * 3, *([1.0] * 16 for _ in texts)][: len(texts)],
     "nan": lambda texts: [[float("nan")] * 16 for _ in texts],
     "infinite": lambda texts: [[float("inf")] * 16 for _ in texts],
     "too large for float32": lambda texts: [[1e300] * 16 for _ in texts],
@@ -214,7 +214,7 @@ def test_a_model_s_own_error_is_kept_as_the_cause(method: str) -> None:
     async def awaited() -> None:
         await call(given)
 
-    with pytest.raises(EmbeddingFailed, match="langchain:LangChain|AwaitedLangChain:m failed: no route") as caught:
+    with pytest.raises(EmbeddingFailed, match="langchain:AwaitedLangChain:m failed: no route") as caught:
         asyncio.run(awaited()) if method.startswith("a") else call(given)
     assert isinstance(caught.value.__cause__, ConnectionError)
 
