@@ -24,6 +24,7 @@ from memos_core.types.checks import (
     checked_links,
     checked_metadata,
     checked_tags,
+    checked_version,
     in_utc,
 )
 from memos_core.types.inputs import Draft
@@ -377,6 +378,8 @@ class Session:
             changes["indexed"] = checked_flag(indexed, "indexed")
         if not changes:
             raise InvalidInput("nothing to change: give text, type, tags, metadata, payload, occurred_at, ...")
+        if expect_version is not None:
+            checked_version(expect_version, "expect_version")
         return self._view.update(self._id(id, key), changes, expect_version=expect_version)
 
     def delete(self, ids: str | Iterable[str]) -> int:
@@ -405,7 +408,7 @@ class Session:
             ItemNotFound: the session writes to no cube that has ever had it.
             VersionNotFound: it has no such version, or that was a deletion.
         """
-        return self._view.restore(check_text(id, "item id"), to_version)
+        return self._view.restore(check_text(id, "item id"), checked_version(to_version, "to_version"))
 
     def _id(self, id: str | None, key: str | None) -> str:
         if (id is None) == (key is None):

@@ -16,6 +16,7 @@ from memos_core.reading.entities import find_entities
 from memos_core.reading.messages import read_messages
 from memos_core.reading.time_words import says_time
 from memos_core.stores.index.analysis import detect_language, fold, words_of
+from memos_core.types.checks import in_utc
 from memos_core.types.inputs import Document, Draft, Message
 from memos_core.types.items import Mentions
 from memos_core.types.names import check_text
@@ -56,12 +57,15 @@ def with_mentions(draft: Draft, now: datetime) -> Draft:
 
     Raises:
         InvalidText: it has no words, or some that cannot be stored.
+        InvalidInput: its time is none.
     """
     check_text(draft.text)
     if not draft.text.strip():
         raise InvalidText("the text has no words; there is nothing to remember")
     if draft.mentions != Mentions():
         return draft
+    if draft.occurred_at is not None:
+        in_utc(draft.occurred_at)  # only asked whether it is a time: "yesterday" is counted where it was said
     # A fact or message without a time is said now; a document without one may be of any time.
     at = draft.occurred_at or (None if draft.type == "document" else now)
     return msgspec.structs.replace(draft, mentions=mentions_of(draft.text, at))

@@ -101,6 +101,17 @@ def checked_flag(value: object, what: str) -> bool:
     return value
 
 
+def checked_version(value: object, what: str) -> int:
+    """The number of a version.
+
+    Raises:
+        InvalidInput: no whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{what} is the number of a version (1, 2, 3, ...), not {value!r}")
+    return value
+
+
 def checked_document(document: Document) -> Document:
     """The document, if it can be read and what is read of it stored.
 
