@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from memos_core.errors import MissingPackage
 
@@ -23,6 +24,7 @@ def needed(package: str, extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if (error.name or "").partition(".")[0] != package.replace("-", "_"):
-            raise
+        module = package.replace("-", "_")
+        if (error.name or "").partition(".")[0] != module and find_spec(module) is not None:
+            raise  # it is there; something else is not
         raise MissingPackage(package, extra, purpose) from error

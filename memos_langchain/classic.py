@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import msgspec
-from pydantic import Field, model_validator
 
 from memos_core.context import PINNED, build
 from memos_core.errors import InvalidInput
@@ -17,6 +16,9 @@ from memos_core.types.items import MemoryItem, Page
 from memos_langchain._keys import answered, said
 from memos_langchain._packages import needed
 from memos_langchain._sessions import AnySession, Steps, ask, awaited, called, plain
+
+with needed("langchain-classic", "langchain-classic", "MemosMemory"):  # which brings pydantic
+    from pydantic import Field, model_validator
 
 with (
     needed("langchain-core", "langchain-classic", "MemosMemory"),

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
-from pydantic import Field, model_validator
-
 from memos_core.errors import InvalidInput
 from memos_core.filters import Condition, Group, Where, parse_where
 from memos_core.types.items import Hits
 from memos_langchain._packages import needed
 from memos_langchain._sessions import AnySession, awaitable, plain
+
+with needed("langchain-core", "langchain", "MemosRetriever"):  # which brings pydantic
+    from pydantic import Field, model_validator
 
 with needed("langchain-core", "langchain", "MemosRetriever"):
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun

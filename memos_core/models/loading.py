@@ -41,6 +41,7 @@ def load_embedder(spec: object, *, folder: Path | None = None) -> tuple[Embedder
     name, _, rest = spec.partition(":")
     make: Any = find(name, EMBEDDERS, "memos.embedders", "embedder")
     if name == "minilm":
+        _require("tokenizers", "safetensors")  # before its weights: there is no use in fetching them first
         place = minilm_folder(rest, folder or models_folder())
         return cast("Embedder", make(place)), f"minilm:{Path(rest).resolve()}" if rest and Path(rest).is_dir() else spec
     if name in ("hashing", "given"):
@@ -50,6 +51,12 @@ def load_embedder(spec: object, *, folder: Path | None = None) -> tuple[Embedder
             raise InvalidConfig(f"{spec!r}: after the colon stands the number of dimensions ({name}:256)")
         return cast("Embedder", make(int(rest))), spec
     return as_embedder(make(rest) if rest else make()), spec
+
+
+def _require(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackage(package, "minilm", "the minilm embedder")
 
 
 def minilm_folder(place: str, folder: Path) -> Path:

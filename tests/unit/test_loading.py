@@ -172,14 +172,12 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(loading, "MINILM_PACKAGE", "no_such_package_anywhere")
     with pytest.raises(ModelNotFound, match="memos models add minilm"):
         minilm_folder("", tmp_path)
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingPackage, match=r"memoskit\[minilm\]"):
-        load_embedder(f"minilm:{make_files(tmp_path)}")
-
-
-def make_files(folder: Path) -> Path:
-    (folder / "config.json").write_text("{}")
-    return folder
+    for package in ("safetensors", "tokenizers"):  # said before the weights are asked for
+        monkeypatch.setitem(sys.modules, package, None)
+        for spec in ("minilm", f"minilm:{tmp_path}", "minilm:nobody/no-such-model"):
+            with pytest.raises(MissingPackage, match=r"memoskit\[minilm\]") as caught:
+                load_embedder(spec)
+            assert caught.value.package == package
 
 
 # -- given vectors --------------------------------------------------------------------------------------------------------
