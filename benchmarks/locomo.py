@@ -1,6 +1,6 @@
 """Retrieval on LoCoMo: one memory a turn, one cube a conversation, the question as the query.
 
-    python benchmarks/locomo.py [--folder PATH] [--embedder minilm|plain|none|all] [--leave-one-out] [--save]
+    python benchmarks/locomo.py [--folder PATH] [--embedder minilm|plain|none|all] [--leave-one-out] [--calibration] [--save]
 
 The conversations (Maharana et al., ACL 2024; CC BY-NC 4.0, not part of this project) are read from `--folder`, or from
 the environment variable LOCOMO; without them it says so and ends. Memories are made with `session.add(messages)` from
@@ -9,7 +9,8 @@ the words, picture captions, speakers and times of the turns, and found with `se
 recall@k is the share of a question's gold turns among the first k hits, averaged over the questions. "plain" takes
 MiniLM as an embedder without token vectors, "none" searches by words alone. `--leave-one-out` chooses the weights anew for
 each conversation, on the other four, out of 200 random changes of them by up to half, and reports what that gives on the
-one left out: how much of the result is choice of weights.
+one left out: how much of the result is choice of weights. `--calibration` also asks each question of the next two
+conversations, which do not answer it, and reports how well `hit.score` tells the one from the other.
 """
 
 from __future__ import annotations
@@ -143,7 +144,41 @@ def leave_one_out(sessions: dict[str, Session], questions: list[dict[str, Any]],
     return float(np.mean(left_out))
 
 
-def run(kind: str, turns: list[dict[str, Any]], questions: list[dict[str, Any]], *, left_out: bool) -> dict[str, Any]:
+def calibration(sessions: dict[str, Session], questions: list[dict[str, Any]]) -> dict[str, float]:
+    """How well `hit.score` tells hits that answer from those that do not."""
+    names = list(sessions)
+    scores: list[float] = []
+    right: list[bool] = []
+    best: dict[bool, list[float]] = {True: [], False: []}  # scores of first hits, by whether there is an answer
+    kept = []
+    for question in questions:
+        own = names.index(question["conv"])
+        for step in range(3):
+            hits = sessions[names[(own + step) % len(names)]].search(question["question"])
+            gold = [step == 0 and hit.item.metadata["turn"] in question["gold"] for hit in hits]
+            scores += [hit.score for hit in hits]
+            right += gold
+            best[step == 0].append(hits[0].score if hits else 0.0)
+            if step == 0:
+                likely = sum(is_gold and hit.score >= 0.1 for hit, is_gold in zip(hits, gold, strict=True))
+                kept.append(likely / len(question["gold"]))
+    said, true = np.array(scores), np.array(right, dtype=float)
+    with_answer, without = np.array(best[True]), np.array(best[False])
+    above = with_answer[:, None] > without
+    level = with_answer[:, None] == without
+    return {
+        "Brier": float(((said - true) ** 2).mean()),
+        "Brier of the base rate": float(true.var()),
+        "AUC answerable or not": float(above.mean() + level.mean() / 2),
+        "gold kept by min_score .1": float(np.mean(kept)),
+        "no hit left by .2, answerable": float((with_answer < 0.2).mean()),
+        "no hit left by .2, not": float((without < 0.2).mean()),
+    }
+
+
+def run(
+    kind: str, turns: list[dict[str, Any]], questions: list[dict[str, Any]], *, left_out: bool, calibrated: bool
+) -> dict[str, Any]:
     """One row of figures."""
     from memos_core.models.loading import load_embedder
 
@@ -166,6 +201,8 @@ def run(kind: str, turns: list[dict[str, Any]], questions: list[dict[str, Any]],
         row |= {f"r@10 {name}": mean(own, "recall@10") for name, own in by_conversation.items()}
         if left_out:
             row["r@10 leave one out"] = leave_one_out(sessions, questions, recipe)
+        if calibrated:
+            row |= calibration(sessions, questions)
         stats = mos.stats()
         row |= {
             "add ms/turn": built * 1e3 / len(turns),
@@ -192,6 +229,7 @@ def main() -> int:
     parser.add_argument("--folder")
     parser.add_argument("--embedder", choices=[*KINDS, "all"], default="all")
     parser.add_argument("--leave-one-out", action="store_true")
+    parser.add_argument("--calibration", action="store_true")
     parser.add_argument("--save", action="store_true")
     asked = parser.parse_args()
     folder = find_folder(asked.folder)
@@ -203,7 +241,7 @@ def main() -> int:
         return 0
     turns, questions = lines(folder / "corpus.jsonl"), lines(folder / "queries.jsonl")
     kinds = list(KINDS) if asked.embedder == "all" else [asked.embedder]
-    rows = [run(kind, turns, questions, left_out=asked.leave_one_out) for kind in kinds]
+    rows = [run(k, turns, questions, left_out=asked.leave_one_out, calibrated=asked.calibration) for k in kinds]
     note = f"{len(turns)} turns, {len(questions)} questions of {len({q['conv'] for q in questions})} conversations"
     shown = [{"figure": name, **{row["embedder"]: row[name] for row in rows}} for name in rows[0] if name != "embedder"]
     report("locomo", shown, note)
