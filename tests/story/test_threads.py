@@ -45,7 +45,9 @@ def test_one_session_serves_many_threads(tmp_path: Path) -> None:
         assert mos.verify() == []
         changes = mos.cubes()[0].changes
         entries = mos.cube("alice").audit()
-        assert [(entry.number, entry.first_seq, entry.last_seq) for entry in entries if entry.last_seq][-1][2] == changes
+        assert [(entry.number, entry.first_seq, entry.last_seq) for entry in entries if entry.last_seq][-1][
+            2
+        ] == changes
 
 
 def test_many_sessions_of_many_actors_keep_apart(tmp_path: Path) -> None:
@@ -85,7 +87,8 @@ def test_cubes_are_locked_in_one_order(tmp_path: Path) -> None:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(work, range(THREADS)))
         held = [
-            sorted(texts(mos.session("alice", read_from=[cube], write_to=[]).list(limit=1000))) for cube in ("a", "b", "c")
+            sorted(texts(mos.session("alice", read_from=[cube], write_to=[]).list(limit=1000)))
+            for cube in ("a", "b", "c")
         ]
         assert held[0] == held[1] == held[2]
         assert len(held[0]) == 5 * THREADS
