@@ -41,10 +41,15 @@ def hostile(seed: str) -> str:
 
 
 def in_time(work: Callable[[], object], seconds: float = 0.5) -> None:
-    start = time.process_time()
-    with suppress(InvalidInput):
-        work()
-    assert time.process_time() - start < seconds
+    taken = []
+    for _ in range(3):  # a busy machine may be slow once or twice; what grows with the square always is
+        start = time.process_time()
+        with suppress(InvalidInput):
+            work()
+        taken.append(time.process_time() - start)
+        if taken[-1] < seconds:
+            return
+    raise AssertionError(f"{min(taken):.1f} s")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
