@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.errors import EmbedderMismatch, EmbedderUnavailable, WrongDimension
+from memos_core.errors import EmbedderMismatch, EmbedderUnavailable, StoreDamaged, WrongDimension
 from memos_core.models.given import GivenVectors
 from memos_core.plaintext import numbers
 from memos_core.plaintext.ranking import BACKGROUND_MEAN, BACKGROUND_SPREAD, UNRELATED, background
@@ -68,9 +68,18 @@ class QueryVectors(msgspec.Struct, frozen=True):
 
 
 def recorded(store: RecordStore) -> EmbedderRecord | None:
-    """What the store remembers of its embedder; None before the first item."""
+    """What the store remembers of its embedder; None before the first item.
+
+    Raises:
+        StoreDamaged: it is not what was written.
+    """
     raw = store.setting(SETTING)
-    return None if raw is None else msgspec.json.decode(raw, type=EmbedderRecord)
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=EmbedderRecord)
+    except msgspec.MsgspecError as error:
+        raise StoreDamaged(
+            f"{store.name}: what it remembers of its embedder is not what was written ({error}); restore a backup"
+        ) from error
 
 
 class _Bound(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from memos_core.errors import StoreDamaged, VersionConflict
 from memos_core.stores.sql import audit, schema
-from memos_core.stores.sql.lookups import heads_by
+from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros
@@ -65,7 +65,7 @@ class WriteTransaction:
         if row["cube"] not in self._locked:
             counter = _Counter(row["cube"], name, row["seq"], row["batches"], row["chain"], self._at, row["changed"])
             self._locked[row["cube"]] = counter
-        return CubeRow(row["cube"], name, row["owner"], row["seq"], from_micros(row["created"]))
+        return cube_row(row["cube"], name, row["owner"], row["seq"], row["created"])
 
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube. Whether the name is free must have been asked in this transaction."""

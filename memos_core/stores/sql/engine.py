@@ -55,7 +55,7 @@ def translate(error: BaseException, where: str) -> StoreError:
         )
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN):
         return StoreReadOnly(f"{where}: cannot be opened for writing ({said}); check its owner and permissions")
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in said:
         return StoreDamaged(
             f"{where}: not readable as a database ({said}); nothing was changed. Restore a backup, or salvage it with "
             "the sqlite3 program's .recover"
@@ -169,6 +169,10 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             raise translate(error, self.name) from error
+        except UnicodeDecodeError as error:  # the driver's, of a text or a table's name
+            raise StoreDamaged(
+                f"{self.name}: holds bytes that are no text ({error}); nothing was changed. Restore a backup"
+            ) from error
         except PoolTimeout as error:
             raise StoreBusy(f"{self.name}: all connections of this process are in use: {error}") from error
 

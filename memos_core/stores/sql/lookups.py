@@ -1,15 +1,40 @@
-"""Where items stand, asked by id, key or identity: the same look-ups inside and outside a writing transaction."""
+"""Cubes, and where items stand, asked by id, key or identity: the same inside and outside a writing transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, select
 
+from memos_core.errors import StoreDamaged
 from memos_core.stores.sql import schema
 from memos_core.stores.sql.statements import Statements
-from memos_core.types.work import Head
+from memos_core.types.work import CubeRow, Head, from_micros, micros
+
+_FIRST, _LAST = (micros(edge.replace(tzinfo=UTC)) for edge in (datetime.min, datetime.max))
+
+
+def whole_numbers(*values: object) -> bool:
+    """Whether all of these are numbers, as they were when they were written: a page that has rotted may give anything."""
+    return all(type(value) is int for value in values)
+
+
+def times(*values: object) -> bool:
+    """Whether all of these are microseconds that a calendar has a date for."""
+    return all(type(value) is int and _FIRST <= value <= _LAST for value in values)
+
+
+def cube_row(number: Any, name: Any, owner: Any, seq: Any, created: Any) -> CubeRow:
+    """A cube from its columns.
+
+    Raises:
+        StoreDamaged: they are not what was written.
+    """
+    if not whole_numbers(number, seq) or not times(created) or not isinstance(name, str) or not isinstance(owner, str):
+        raise StoreDamaged(f"the row of cube {name!r} is not what was written; restore this store from a backup")
+    return CubeRow(number, name, owner, seq, from_micros(created))
 
 
 def heads_by(
@@ -19,7 +44,11 @@ def heads_by(
     column: Literal["id", "key", "dedup"],
     members: Sequence[Any],
 ) -> dict[Any, Head]:
-    """Heads of the items of a cube whose column has one of these values, by that value; unknown values are left out."""
+    """Heads of the items of a cube whose column has one of these values, by that value; unknown values are left out.
+
+    Raises:
+        StoreDamaged: a row is not what was written.
+    """
     if not members:
         return {}
     c = schema.items.c
@@ -32,4 +61,10 @@ def heads_by(
         members,
         {"cube": cube},
     )
-    return {row[0]: Head(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
+    heads = {row[0]: Head(row[1], row[2], row[3], row[4], bool(row[5])) for row in rows}
+    for name, head in heads.items():
+        if not whole_numbers(head.seq, head.version):
+            raise StoreDamaged(
+                f"item {name!r} is not what was written; run `memos verify`, restore this store from a backup"
+            )
+    return heads
