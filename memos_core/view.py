@@ -283,7 +283,8 @@ class CompositeView:
         asker: str | None = None,
     ) -> Hits:
         """The items of all cubes read from that answer a question, ranked once; the arguments are those of `Session`."""
-        ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker)
+        cubes = tuple(cube.name for cube in self.read)
+        ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker, cubes)
         return self._searcher.search(self._places(as_of), ask)
 
     def list(
@@ -299,6 +300,7 @@ class CompositeView:
         """Items of all cubes read from, by time; the arguments are those of `Session`."""
         return self._searcher.list(
             self._places(as_of),
+            cubes=tuple(cube.name for cube in self.read),
             where=parse_where(where),
             order=order,
             newest_first=newest_first,

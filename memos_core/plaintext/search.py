@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.errors import InvalidInput, StoreClosed
+from memos_core.errors import InvalidCursor, InvalidInput, StoreClosed
 from memos_core.filters import Filter
 from memos_core.plaintext import ranking
 from memos_core.plaintext.cursors import Cursor, decode, digest_of, encode
@@ -51,6 +51,7 @@ class Ask(msgspec.Struct, frozen=True):
         without: signals that are turned off.
         vector: of the question, where the application makes it.
         asker: the speaker that "I" means.
+        cubes: names of all that were asked for, those that are not made yet among them.
     """
 
     text: str
@@ -61,6 +62,7 @@ class Ask(msgspec.Struct, frozen=True):
     without: frozenset[Signal] = frozenset()
     vector: Any = None
     asker: str | None = None
+    cubes: tuple[str, ...] = ()
 
 
 class Searcher:
@@ -110,10 +112,10 @@ class Searcher:
                 continue
 
     def _search(self, places: Sequence[Place], ask: Ask) -> Hits:
-        asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), [p.cube.name for p in places])
+        asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), ask.cubes)
         after = None if ask.cursor is None else decode(ask.cursor, asked)
         if after is not None:
-            places = [Place(place.cube, after.seqs.get(place.cube.name, place.as_of)) for place in places]
+            places = _as_before(places, after)
         question, names = self._understand(places, ask.text)
         vectors, degraded = self._vectors(question, names, ask)
         recipe = recipe_for(
@@ -207,6 +209,7 @@ class Searcher:
         self,
         places: Sequence[Place],
         *,
+        cubes: tuple[str, ...],
         where: Filter | None,
         order: Order,
         newest_first: bool,
@@ -214,6 +217,11 @@ class Searcher:
         cursor: str | None,
     ) -> Page:
         """Items of these cubes by time, those that no search may find among them.
+
+        Args:
+            places: to look into.
+            cubes: names of all that were asked for, those that are not made yet among them.
+            where, order, newest_first, limit, cursor: as in `Session.list`.
 
         Raises:
             InvalidInput: an unknown order, or a limit outside 1 … 10,000.
@@ -223,10 +231,10 @@ class Searcher:
             raise InvalidInput(f"order is one of {', '.join(_COLUMN_OF)}, not {order!r}")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_HITS:
             raise InvalidInput(f"limit is a whole number from 1 to {MOST_HITS}, not {limit!r}")
-        asked = digest_of("list", where, order, newest_first, [place.cube.name for place in places])
+        asked = digest_of("list", where, order, newest_first, cubes)
         after = None if cursor is None else decode(cursor, asked)
         if after is not None:
-            places = [Place(place.cube, after.seqs.get(place.cube.name, place.as_of)) for place in places]
+            places = _as_before(places, after)
         keys: list[tuple[float, str, int]] = []
         row_of: dict[str, CubeRow] = {}
         seen: dict[str, int] = {}
@@ -251,6 +259,18 @@ class Searcher:
             items.update({(name, seq): record.to_item() for seq, record in self._store.records(row, own_seqs).items()})
         more = encode(Cursor(asked, seen, shown[-1])) if len(keys) > limit else None
         return Page([items[cube, abs(seq)] for _, cube, seq in shown], cursor=more)
+
+
+def _as_before(places: Sequence[Place], after: Cursor) -> Sequence[Place]:
+    """The cubes that the page before has looked into, as it saw them; one made since waits for the next search.
+
+    Raises:
+        InvalidCursor: there was none.
+    """
+    found = [Place(place.cube, after.seqs[place.cube.name]) for place in places if place.cube.name in after.seqs]
+    if not found:
+        raise InvalidCursor("the cursor is of none of the cubes that are read; pass the .cursor of the page before")
+    return found
 
 
 def _check(ask: Ask) -> None:

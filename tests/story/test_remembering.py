@@ -10,6 +10,7 @@ from telling import Clock, texts
 
 from memos_core import MOS, Actor, Draft, F, Link, Message, Session
 from memos_core.errors import AlreadyExists, Conflict, InvalidInput, ItemNotFound, VersionNotFound
+from memos_core.models.hashing import HashingEmbedder
 
 MAY = datetime(2024, 5, 8, 10, 0, tzinfo=UTC)
 
@@ -271,11 +272,13 @@ def test_a_key_is_taken_moved_and_freed(alice: Session) -> None:
     assert alice.add("three", key="k").new
 
 
-def test_old_words_are_found_no_more_and_new_ones_are(alice: Session) -> None:
+def test_old_words_are_found_no_more_and_new_ones_are(mos: MOS, alice: Session) -> None:
     id = alice.add("the boat is called Marigold").id
     alice.update(id, text="the boat is called Peregrine")
     assert alice.search("Marigold", without=["dense", "near"], min_score=0.5) == []
     assert texts(alice.search("Peregrine")) == ["the boat is called Peregrine"]
+    ((_, cosine),) = mos.cube("alice").nearest(HashingEmbedder().embed_query("the boat is called Peregrine"))
+    assert cosine == pytest.approx(1, abs=1e-5)  # by its meaning, too
 
 
 # -- deleting and going back --------------------------------------------------------------------------------------------
