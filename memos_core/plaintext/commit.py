@@ -268,6 +268,9 @@ def _change(draft: Draft, blob: VectorBlobs | None, head: Head, record: Record) 
     elif kept == record.body and record.text == draft.text:
         return None
     same_words = record.text == draft.text and record.body.context == draft.context
+    keeps_vectors = same_words and (
+        record.vectors_of > 0 or blob is None
+    )  # else no search was to find it, by now one may
     return Put(
         id=head.id,
         op="update",
@@ -275,6 +278,6 @@ def _change(draft: Draft, blob: VectorBlobs | None, head: Head, record: Record) 
         body=kept,
         state=record.state,
         head=head,
-        vectors=None if same_words else blob,
-        vectors_of=record.vectors_of if same_words else 0,
+        vectors=None if keeps_vectors else blob,
+        vectors_of=record.vectors_of if keeps_vectors else 0,
     )

@@ -10,6 +10,7 @@ import pytest
 from telling import texts
 
 from memos_core import MOS, Document, Session
+from memos_core.models.hashing import HashingEmbedder
 
 PARTS = {
     "Priming": "Prime the pump with half a litre of water before the first start.",
@@ -113,6 +114,17 @@ def test_new_metadata_makes_a_new_version_and_no_new_vectors(mos: MOS, alice: Se
     assert [item.metadata["edition"] for item in alice.list()] == [2, 2, 2]
     cube = alice.stats()["cubes"]["alice"]
     assert (cube["versions"], cube["vectors"]) == (6, 3)
+
+
+def test_a_document_that_may_be_found_from_now_on_is_found_by_meaning_too(mos: MOS, alice: Session) -> None:
+    first = alice.add(manual(PARTS), indexed=False)
+    assert alice.search("what has to be done before the frost?") == []
+    assert alice.add(manual(PARTS)).changed == first.ids
+    for item in alice.list():
+        text = f"Pump > {item.metadata['heading'][-1]}\n{item.text}"
+        (best, cosine), *_ = mos.cube("alice").nearest(HashingEmbedder().embed_query(text), 1)
+        assert (best.id, cosine) == (item.id, pytest.approx(1, abs=0.1))
+    assert alice.stats()["cubes"]["alice"]["vectors"] == 3
 
 
 def test_a_piece_corrected_here_stays_corrected(alice: Session) -> None:

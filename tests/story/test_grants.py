@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memos_core import MOS, Actor, MemCube, Right, Session
-from memos_core.errors import AccessDenied, CubeNotFound, InvalidInput, InvalidName, MemosError
+from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, InvalidInput, InvalidName, MemosError
 
 SECRET = "the alarm code is 4711"
 ID = "secret"
@@ -329,9 +329,26 @@ def test_own_cubes_are_made_by_the_first_write_and_by_nobody_else(mos: MOS) -> N
     assert [info.name for info in mos.cubes()] == [CUBE]
     home.add("x")
     assert {info.name: info.owner for info in mos.cubes()} == {CUBE: "alice", "bob": "bob", "bob/home": "bob"}
-    for cube in ("bob/other", "bobby", "bo", "team"):
-        with pytest.raises(CubeNotFound):
-            writer(mos, "alice", cube)
+    before = mos.cubes()
+    for who, cubes in {
+        "alice": ("bob/other", "bobby", "bo", "team"),
+        "bo": ("bob", "bob/other", "b", "bo2"),
+        "bob/home": ("bob", "bob/other", "bob/homes"),
+    }.items():
+        for cube in cubes:
+            with pytest.raises(CubeNotFound):
+                writer(mos, who, cube)
+            with pytest.raises(CubeNotFound):
+                blind_writer(mos, who, cube)
+    assert mos.cubes() == before
+
+
+def test_a_name_that_is_taken_makes_no_second_cube(mos: MOS) -> None:
+    before = mos.cubes()
+    for owner in ("alice", "bob"):
+        with pytest.raises(AlreadyExists, match=f"there is a cube {CUBE!r} already"):
+            mos.create_cube(CUBE, owner=owner)
+    assert mos.cubes() == before
 
 
 def test_a_cube_named_like_somebody_belongs_to_whom_it_was_made_for(mos: MOS) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tiny_bert import make_folder
 
 from memos_core import MOS
-from memos_core.errors import EmbeddingFailed, InvalidConfig, MissingPackage, ModelNotFound
+from memos_core.errors import EmbedderMismatch, EmbeddingFailed, InvalidConfig, MissingPackage, ModelNotFound
 from memos_core.models import loading, weights
 from memos_core.models.given import GivenVectors
 from memos_core.models.hashing import HashingEmbedder
@@ -129,6 +129,23 @@ def test_a_folder_is_remembered_by_its_whole_path(tmp_path: Path, monkeypatch: p
     with MOS.open(tmp_path / "store") as mos:
         assert mos.session("ann").search("cat").degraded is None
         assert mos.stats()["embedder"] == embedder.identity
+
+
+def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    """The store is not filled with vectors of two models, and says how to get out."""
+    folder = make_folder(tmp_path / "tiny")
+    with MOS.open(tmp_path / "store", embedder=f"minilm:{folder}") as mos:
+        mos.session("ann").add("the cat sat on the mat")
+    make_folder(folder, seed=1)
+    with pytest.raises(
+        EmbedderMismatch, match="Bring the old weights back, or change all vectors with `memos reembed`"
+    ):
+        MOS.open(tmp_path / "store")
+    with MOS.open(tmp_path / "store", embedder="none") as mos:
+        assert mos.session("ann").search("cat")[0].text == "the cat sat on the mat"
+        assert mos.reembed(f"minilm:{folder}") == 1
+    with MOS.open(tmp_path / "store") as mos:
+        assert mos.session("ann").search("cat").degraded is None
 
 
 @pytest.mark.parametrize("place", ["nowhere", "./nowhere", "/nowhere/at/all", "~/nowhere", "a/b/c", "../x/y"])
