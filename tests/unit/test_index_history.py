@@ -9,13 +9,19 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_world import DIMS, WORDS, World, check_moment, check_nearest, check_rareness, same_answers
 
+from memos_core import MOS, Draft, Session, SourceRef
 from memos_core.stores.index import cube_files
 from memos_core.stores.index.cube_index import CubeIndex
+from memos_core.stores.index.postings import term_name
+from memos_core.stores.index.vectors import QueryVector
+from memos_core.stores.opening import open_sqlite
+from memos_core.types.work import utc_now
 
 pytestmark = pytest.mark.soak
 
@@ -111,3 +117,86 @@ def test_rows_that_have_died_are_still_there_for_the_past(start: Any, history: l
                 check_past(each, world)
         finally:
             world.close()
+
+
+# -- the past of an index is the index of the past ---------------------------------------------------------------------
+
+SAID = [
+    "Ann told me that the garden of Ludwig is full of roses",
+    "Gestern haben wir mit Ludwig im Garten gegessen, und es war nicht kalt",
+    "昨天我在花园里看到了玫瑰",
+    "Les roses du jardin sont dans la maison, et Zoé ne les aime pas",
+    "roses 42",
+    "Will you be there at 7?",
+]
+said = st.tuples(st.sampled_from(SAID), st.sampled_from([None, "Ann", "Ludwig van B", "Will", "小明"]), st.booleans())
+happenings = st.lists(
+    st.one_of(
+        st.tuples(st.just("say"), st.lists(said, min_size=1, max_size=3)),
+        st.tuples(st.just("change"), picks, st.sampled_from(SAID)),
+        st.tuples(st.just("delete"), picks),
+    ),
+    min_size=2,
+    max_size=14,
+)
+
+
+def happen(session: Session, happenings_: list[Step]) -> None:
+    for do, *arguments in happenings_:
+        living = sorted(item.id for item in session.list())
+        if do == "say":
+            session.add(
+                [
+                    Draft(text=text, conversation="c", indexed=indexed, source=SourceRef(speaker=speaker))
+                    for text, speaker, indexed in arguments[0]
+                ]
+            )
+        elif living and do == "change":
+            session.update(living[arguments[0] % len(living)], text=arguments[1])
+        elif living:
+            session.delete(living[arguments[0] % len(living)])
+
+
+def told(index: CubeIndex, as_of: int | None) -> dict[str, Any]:
+    """All that an index says of a moment, by change, so that the order of rows does not matter."""
+    moment = index.moment(as_of)
+    seqs = index.table["seq"]
+
+    def by_seq(values: Any) -> dict[int, Any]:
+        return dict(zip(seqs[moment.rows].tolist(), np.round(values, 6).tolist(), strict=True))
+
+    languages = index.languages(moment)
+    terms = {term for text in SAID for asked in index.analyzer.query(text, languages) for term in asked.terms}
+    names = np.sort(np.array([term_name(term) for term in terms], dtype=np.uint32))
+    return {
+        "length": round(moment.average_length, 9),
+        "languages": languages,
+        "people": sorted(index.people(moment).words),
+        "name stems": sorted(index.name_stems(moment)),
+        "rarity": by_seq(index.rarity(moment.rows, moment)),
+        "rareness": np.round(index.rareness(names, moment), 9).tolist(),
+        "salience": by_seq(index.table["salience"][moment.rows]),
+        "held": {term: sorted(seqs[index.holding(term, moment)[0]].tolist()) for term in sorted(terms)},
+        "vectors": by_seq(index.cosines(QueryVector(np.ones(256, dtype=np.float32)), moment.rows)),
+    }
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(happenings)
+def test_asking_as_of_a_moment_is_asking_an_index_built_then(history: list[Step]) -> None:
+    """Statistics of words, languages and names too: what came later must not move a score of the past."""
+    with tempfile.TemporaryDirectory() as folder, MOS.open(Path(folder) / "store", embedder="hashing") as mos:
+        ann = mos.session("ann")
+        ann.add(SAID[0])
+        happen(ann, history)
+        store = open_sqlite(Path(folder) / "store", deadline=30, now=utc_now)
+        cube = store.cube("ann")
+        assert cube is not None
+        settings_ = {"embedder": "x", "dims": 256, "flush_rows": 5}
+        now = CubeIndex(store, cube, folder=Path(folder) / "segments", **settings_)
+        now.catch_up()
+        for as_of in range(cube.seq + 1):
+            then = CubeIndex(store, cube, **settings_)
+            then._follow(as_of)
+            assert told(now, as_of) == told(then, None), f"after change {as_of} of {cube.seq}"
+        store.close()
