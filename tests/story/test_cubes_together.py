@@ -238,6 +238,10 @@ def test_what_only_one_of_them_has_is_changed_there(filled: MOS) -> None:
     assert session.restore(only).cube_id == "handbook"
     with pytest.raises(ItemNotFound):
         reading(filled, "project").history(only)
+    both_have = session.add("in both").id
+    filled.session("alice", write_to=["project"]).delete(both_have)
+    assert session.delete(both_have) == 1
+    assert [version.op for version in reading(filled, "project").history(both_have)] == ["add", "delete"]
 
 
 def test_what_is_read_but_not_written_to_cannot_be_changed(filled: MOS) -> None:

@@ -240,6 +240,53 @@ def test_who_writes_in_the_very_moment_of_the_switch_is_not_turned_away(
         check(mos, HashingEmbedder(256), items=5 if change == "add" else 4)
 
 
+@pytest.mark.parametrize("ask", ["search", "list"])
+def test_who_reads_in_the_very_moment_of_the_switch_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    with filled(tmp_path, 3) as mos:
+        alice = mos.session("alice")
+        refused = threading.Event()
+        rebind = Embedding.rebind
+        said: list[object] = []
+
+        def read() -> None:
+            try:
+                said.append(alice.search(QUESTION) if ask == "search" else alice.list())
+            except EmbedderMismatch as error:
+                said.append(error)
+                refused.set()
+
+        thread = threading.Thread(target=read)
+
+        def slowly(own: Embedding, embedder: Embedder | None, spec: str) -> None:
+            thread.start()
+            refused.wait(0.3)
+            rebind(own, embedder, spec)
+
+        monkeypatch.setattr(Embedding, "rebind", slowly)
+        mos.reembed(NEW)
+        thread.join(60)
+        assert not isinstance(said[0], Exception)
+        assert ANSWER in texts(said[0])  # type: ignore[arg-type]
+
+
+def test_of_two_that_fill_an_empty_store_with_two_models_one_is_told(tmp_path: Path) -> None:
+    with MOS.open(tmp_path, embedder="hashing:192") as other:
+
+        def look(own: Watched, texts: Sequence[str]) -> None:
+            """While the model is measured, before anything is written: the other one is faster."""
+            other.session("bob").add(ANSWER)
+
+        with MOS.open(tmp_path, embedder=Watched(128, look)) as mos:
+            with pytest.raises(EmbedderMismatch, match="'hashing:1:192'"):
+                mos.session("alice").add("too late")
+            assert [info.name for info in mos.cubes()] == ["bob"]
+    with MOS.open(tmp_path) as again:
+        assert again.stats()["embedder"] == "hashing:1:192"
+        assert again.verify() == []
+
+
 def test_another_process_is_told_to_open_anew_and_loses_nothing(tmp_path: Path) -> None:
     """Two stores open on one folder stand in for two processes: they share nothing but the files."""
     with filled(tmp_path, 5) as mos, MOS.open(tmp_path) as other:
@@ -297,11 +344,20 @@ def test_back_to_words_and_to_a_model_again(tmp_path: Path) -> None:
         check(mos, HashingEmbedder(256), items=6)
 
 
-def test_the_same_model_again_makes_all_vectors_anew(tmp_path: Path) -> None:
-    with filled(tmp_path, 5, embedder=Watched(256)) as mos:
-        assert mos.reembed(Watched(256)) == 5
+def test_a_model_of_the_same_name_with_other_vectors_replaces_them_everywhere(tmp_path: Path) -> None:
+    """A model that was repaired: indexes made from the old vectors are of no use, in memory and in files."""
+
+    class Repaired(HashingEmbedder):
+        def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return super().embed(texts)[:, ::-1].copy()
+
+    with filled(tmp_path, 5, embedder=HashingEmbedder(256)) as mos:
+        mos.reindex()
         check(mos, HashingEmbedder(256), items=5)
-        assert texts(mos.session("alice").search(QUESTION))[0] == ANSWER
+        assert mos.reembed(Repaired(256)) == 5
+        check(mos, Repaired(256), items=5)
+    with MOS.open(tmp_path, embedder=Repaired(256)) as mos:
+        check(mos, Repaired(256), items=5)
 
 
 def test_an_empty_store_takes_any_model(tmp_path: Path) -> None:

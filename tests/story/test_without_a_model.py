@@ -83,7 +83,8 @@ def test_a_model_that_only_the_application_has_is_asked_for_when_it_is_needed(tm
             with pytest.raises(EmbedderUnavailable, match="'hashing:1:64'"):
                 writing()
         assert alice.update(id, tags=["x"]).version == 2  # its words stay, so do its vectors
-        assert alice.add("not to be found", indexed=False).new
+        hidden = alice.add("not to be found", indexed=False).id
+        assert alice.update(hidden, text="nor under these words").version == 2
         assert alice.add(said).known == [id]
         assert alice.search("", vector=HashingEmbedder(64).embed_query("Lisbon"))[0].id == id
     with MOS.open(tmp_path, embedder=HashingEmbedder(64)) as mos:

@@ -193,6 +193,67 @@ def test_bad_answers_are_errors_and_nothing_is_stored(what: str) -> None:
         assert mos.verify() == []
 
 
+class Own:
+    """An embedder of somebody's own, with memos' methods."""
+
+    identity = "own:1"
+    dims = 16
+    token_dims = 4
+
+    def embed(self, texts: Any) -> Any:
+        return HashingEmbedder(16).embed(texts)
+
+    def embed_query(self, text: str) -> Any:
+        return self.embed([text])[0]
+
+    def embed_tokens(self, texts: Any) -> Any:
+        return self.embed(texts), [np.eye(4, dtype=np.float32) for _ in texts]
+
+    def embed_question(self, text: str, late: str) -> Any:
+        return self.embed_query(text), np.eye(4, dtype=np.float32), ["a", "b", "c", "d"]
+
+
+EYE = np.eye(4, dtype=np.float32)
+BAD_TEXTS: list[Callable[[int], Any]] = [
+    lambda count: (np.full((count, 16), np.nan), [EYE] * count),
+    lambda count: (np.ones((count, 15)), [EYE] * count),
+    lambda count: (np.ones((count + 1, 16)), [EYE] * count),
+    lambda count: ([None] * count, [EYE] * count),
+    lambda count: (np.ones((count, 16)), [EYE] * (count - 1)),
+    lambda count: (np.ones((count, 16)), [EYE + np.inf] * count),
+    lambda count: (np.ones((count, 16)), [EYE[:, 1:]] * count),
+    lambda count: (np.ones((count, 16)), [EYE[0]] * count),
+    lambda count: (np.ones((count, 16)), [[["x"] * 4]] * count),
+]
+BAD_QUESTIONS: list[Any] = [
+    (np.full(16, np.nan), EYE, ["w"] * 4),
+    (np.ones(15), EYE, ["w"] * 4),
+    (np.ones((1, 16)), EYE, ["w"] * 4),
+    (None, EYE, ["w"] * 4),
+    (np.ones(16), EYE + np.inf, ["w"] * 4),
+    (np.ones(16), EYE[:, 1:], ["w"] * 4),
+    (np.ones(16), EYE, ["w"] * 3),
+]
+
+
+@pytest.mark.parametrize("bad", [*BAD_TEXTS, *BAD_QUESTIONS], ids=range(len(BAD_TEXTS) + len(BAD_QUESTIONS)))
+def test_an_embedder_of_one_s_own_is_not_trusted_either(bad: Any) -> None:
+    embedder: Any = Own()
+    with MOS.open(":memory:", embedder=embedder) as mos:
+        session = mos.session("ann")
+        session.add("good words")
+        if callable(bad):
+            embedder.embed_tokens = lambda texts: bad(len(texts))
+            with pytest.raises(EmbeddingFailed, match="own:1"):
+                session.add(["one", "two"])
+        else:
+            embedder.embed_question = lambda *_: bad
+            with pytest.raises(EmbeddingFailed, match="own:1"):
+                session.search("one")
+        assert [item.text for item in session.list()] == ["good words"]
+        assert mos.verify() == []
+
+
 def test_vectors_of_another_length_than_before_are_refused() -> None:
     model = LangChain(model="m")
     embedder = as_embedder(model)
