@@ -108,6 +108,23 @@ def test_the_embedder_that_contributing_shows_keeps_every_promise(tmp_path_facto
     assert asked > 20
 
 
+def test_what_stores_hold_already_means_the_same_for_ever() -> None:
+    """Vectors made by an earlier release are compared with those of this one: under one identity they never change."""
+    hashing = HashingEmbedder(16)
+    assert hashing.identity == "hashing:1:16"
+    assert np.rint(hashing.embed(["I moved to Lisbon.", "Über 猫 7"]) * 1000).astype(int).tolist() == [
+        [267, 0, 134, 535, 0, 267, 0, -134, -134, 0, -401, 134, 0, -134, 401, 401],
+        [0, -140, 0, 840, 140, 0, 0, 0, -140, -140, 0, -140, -420, 0, -140, 0],
+    ]
+    minilm, _ = load_embedder("minilm")
+    assert isinstance(minilm, MiniLM)
+    assert minilm.identity == "minilm:d480bd19774e5ade:384:64"
+    vector, tokens, words = minilm.embed_question("I moved to Lisbon.", "I moved to Lisbon.")
+    np.testing.assert_allclose(vector[:5], [0.1035, -0.0064, 0.0666, 0.0516, 0.0001], atol=1e-4)
+    np.testing.assert_allclose(tokens[0][:5], [-0.1487, 0.159, -0.0575, -0.0243, -0.1811], atol=1e-4)
+    assert words == ["moved", "lisbon"]
+
+
 class _Broken(EmbedderContract):
     """The promises, asked of embedders that break them."""
 

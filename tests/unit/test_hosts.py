@@ -183,6 +183,8 @@ def test_bad_answers_are_errors_and_nothing_is_stored(what: str) -> None:
         session.add("good")
         good._answer = ANSWERS[what]
         with pytest.raises(EmbeddingFailed, match="langchain:LangChain:m"):
+            as_embedder(good).embed(["one", "two"])  # the model's own dims are not known yet
+        with pytest.raises(EmbeddingFailed, match="langchain:LangChain:m"):
             session.add(["one", "two"])
         if what != "too many":  # a question takes the first answer
             with pytest.raises(EmbeddingFailed, match="langchain:LangChain:m"):
