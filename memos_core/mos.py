@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -43,6 +43,10 @@ from memos_core.types.checks import in_utc
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
 from memos_core.types.work import CubeRow, utc_now
 from memos_core.view import CompositeView
+
+if TYPE_CHECKING:
+    from memos_core.operations.backup import Backup
+    from memos_core.operations.restore import Restored
 
 INDEX_FOLDER = "index"
 _SEARCHERS = 4  # threads for searches of several cubes
@@ -330,6 +334,42 @@ class MOS:
         done = reembed(self._store, self._embedding, made, spec, progress)
         self._indexes.close()
         return done
+
+    def backup(self, folder: str | Path, *, progress: Progress | None = None) -> Backup:
+        """Bring a folder of backups up to date, while others go on reading and writing.
+
+        The first backup holds everything, later ones what is new since. `MOS.restore` makes a store of it again.
+
+        Args:
+            folder: of its own; made, private to the user, if there is none.
+            progress: called with (changes written, changes to write).
+
+        Raises:
+            NotABackup, Conflict, StoreDamaged, StoreFull, ...: as `memos_core.operations.backup.backup` says.
+        """
+        from memos_core.operations.backup import backup
+
+        self._check_open()
+        return backup(self._store, Path(folder), now=self._clock, progress=progress)
+
+    @staticmethod
+    def restore(
+        folder: str | Path, location: str | Path, *, number: int | None = None, progress: Progress | None = None
+    ) -> Restored:
+        """Make a store from a backup, at a place where there is none: all of it, verified, or nothing.
+
+        Args:
+            folder: of backups.
+            location: as for `open`.
+            number: which backup; None for the newest.
+            progress: called with (bytes read, bytes to read).
+
+        Raises:
+            AlreadyExists, NotABackup, BackupDamaged, ...: as `memos_core.operations.restore.restore` says.
+        """
+        from memos_core.operations.restore import restore_to
+
+        return restore_to(Path(folder), location, number, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """The store as a whole: where it is, its embedder, its cubes, memory of the loaded indexes."""

@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from memos_core.errors import ItemNotFound, StoreDamaged
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
+from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.engine import Database
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
 from memos_core.stores.sql.schema import position, seq_of
@@ -481,6 +482,25 @@ class SqlStore:
             except TypeError as error:  # a page that has rotted may give anything in the place of a number or a text
                 found.append(f"rows hold something else than what was written ({error}); the rest was not compared")
             return found
+
+    # -- copies and upkeep ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqlSnapshot]:
+        """One moment of the whole store, to be copied while others go on."""
+        with self._database.reading() as connection:
+            yield SqlSnapshot(connection, self._statements, self.name, without=[STAGED])
+
+    @contextmanager
+    def filling(self) -> Iterator[SqlFilling]:
+        """One transaction that fills this store with a copy of another; raises AlreadyExists where it is not empty."""
+        with self._database.writing() as connection:
+            yield SqlFilling(connection, self._statements, self.name)
+        self.id = self.setting("id") or ""
+
+    def vacuum(self) -> None:
+        """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be."""
+        self._database.vacuum()
 
 
 _STATES = {str(state): state for state in LifecycleState}
