@@ -64,7 +64,7 @@ class Life:
     def step(self) -> None:
         """One thing after another, chosen by the seed."""
         cube = self.random.choice(list(self.ids))
-        session = self.mos.session(cube.split("/")[0], conversation="talk", write_to=[cube])
+        session = self.mos.session(cube.split("/")[0], conversation="talk", read_from=[cube], write_to=[cube])
         known = self.ids[cube]
         what = self.random.choice(["add", "add", "message", "update", "key", "delete", "restore", "share", "link"])
         if what == "message":
