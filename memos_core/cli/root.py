@@ -22,6 +22,7 @@ _SECTIONS: Final = {
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
     "Share": {"cubes": "cubes"},
     "Look after": {
+        "backup": "backup",
         "stats": "upkeep",
         "verify": "upkeep",
         "reindex": "upkeep",
