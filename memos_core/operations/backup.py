@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from memos_core.errors import Conflict, InvalidInput, NotABackup
+from memos_core.events import event
 from memos_core.operations import archive
 from memos_core.operations.archive import FORMAT, Manifest, Writer
 from memos_core.plaintext.embedding import SETTING
@@ -81,8 +82,10 @@ def backup(
             last: Manifest | None = archive.chosen(folder, None)
         except NotABackup:
             last = None
-        with store.snapshot() as snapshot:
-            return _backup(snapshot, store, folder, last, now, progress)
+        with event("memos.backup", store=store.id) as heard, store.snapshot() as snapshot:
+            made = _backup(snapshot, store, folder, last, now, progress)
+            heard.note(number=made.number, changes=made.new_changes, bytes=made.new_bytes)
+            return made
 
 
 def backups(folder: Path) -> list[Backup]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from memos_core.errors import AlreadyExists, BackupDamaged
+from memos_core.events import event
 from memos_core.operations import archive
 from memos_core.operations.archive import Kind, Manifest
 from memos_core.operations.backup import Progress
@@ -108,7 +109,7 @@ def restore(
     total = 2 * sum(file.bytes for file in manifest.files)
     contents = _contents(folder, manifest, lambda done, _: progress(done, total))
     target = store() if callable(store) else store
-    with target.filling() as filling:
+    with event("memos.restore_store", number=manifest.number, store=manifest.store), target.filling() as filling:
         _fill(filling, folder, manifest, contents, lambda done: progress(total // 2 + done, total))
     return _told(manifest)
 

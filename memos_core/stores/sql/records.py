@@ -13,6 +13,7 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged
+from memos_core.events import event
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
@@ -500,7 +501,8 @@ class SqlStore:
 
     def vacuum(self) -> None:
         """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be."""
-        self._database.vacuum()
+        with event("memos.vacuum", store=self.id):
+            self._database.vacuum()
 
 
 _STATES = {str(state): state for state in LifecycleState}
