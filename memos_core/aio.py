@@ -244,6 +244,7 @@ class AsyncMOS:
     reembed = _mos_twin(MOS.reembed)
     stats = _mos_twin(MOS.stats)
     backup = _mos_twin(MOS.backup)
+    vacuum = _mos_twin(MOS.vacuum)
 
     async def close(self) -> None:
         """Let go of the store, after the calls under way. Doing it twice does nothing."""

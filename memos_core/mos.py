@@ -37,6 +37,7 @@ from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
+from memos_core.stores.index.upkeep import drop_stale
 from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite, require_sqlite
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
@@ -66,6 +67,19 @@ class CubeInfo(msgspec.Struct, frozen=True):
     owner: str
     changes: int
     created_at: datetime
+
+
+class Vacuumed(msgspec.Struct, frozen=True):
+    """What vacuuming did: bytes of the database, before and after, and of files of indexes that nobody needed."""
+
+    database_before: int
+    database_after: int
+    index_freed: int
+
+    @property
+    def freed(self) -> int:
+        """Bytes that the disk has got back."""
+        return self.database_before - self.database_after + self.index_freed
 
 
 class MOS:
@@ -104,6 +118,7 @@ class MOS:
         self._store = store
         self._now = now
         self._scratch = scratch
+        self._index_folder = index_folder
         self._governance = Governance(store, policies=policies)
         self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._closing = threading.Lock()
@@ -287,6 +302,16 @@ class MOS:
         """Take all rights of an actor, a role or everybody on a cube away; its owner keeps theirs."""
         self.cube(name).unshare(with_)
 
+    @property
+    def store(self) -> RecordStore:
+        """The truth itself. Nothing asks governance on this way: it is for looking after the store."""
+        return self._store
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The store's embedder; None for none."""
+        return self._embedding.embedder
+
     # -- looking after what is derived ----------------------------------------------------------------------------
 
     def verify(self, name: str | None = None, *, repair: bool = False) -> list[Finding]:
@@ -334,6 +359,21 @@ class MOS:
         done = reembed(self._store, self._embedding, made, spec, progress)
         self._indexes.close()
         return done
+
+    def vacuum(self) -> Vacuumed:
+        """Give space that nothing uses back to the disk. Others may go on; writers wait meanwhile.
+
+        Raises:
+            StoreBusy: others kept the store locked until the deadline; nothing is lost, try again.
+            StoreFull: the disk has no room for the copy that this takes.
+        """
+        self._check_open()
+        before = int(self._store.facts()["bytes"])
+        freed = 0
+        if self._index_folder is not None:
+            freed = drop_stale(self._index_folder, self._store.id, lambda: {row.number for row in self._store.cubes()})
+        self._store.vacuum()
+        return Vacuumed(before, int(self._store.facts()["bytes"]), freed)
 
     def backup(self, folder: str | Path, *, progress: Progress | None = None) -> Backup:
         """Bring a folder of backups up to date, while others go on reading and writing.

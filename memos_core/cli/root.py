@@ -23,6 +23,8 @@ _SECTIONS: Final = {
     "Share": {"cubes": "cubes"},
     "Look after": {
         "backup": "backup",
+        "doctor": "doctor",
+        "vacuum": "doctor",
         "stats": "upkeep",
         "verify": "upkeep",
         "reindex": "upkeep",

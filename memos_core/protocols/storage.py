@@ -6,7 +6,7 @@ it, so whoever has seen number n has seen everything up to n. Everything else fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -185,6 +185,13 @@ class RecordStore(Protocol):
 
         Raises:
             AlreadyExists: it is not empty.
+        """
+
+    def facts(self) -> Mapping[str, str | int]:
+        """What the database says of itself, for people: "database" (name and version), "bytes" on disk, settings that matter.
+
+        Raises:
+            StoreError: it cannot be asked.
         """
 
     def vacuum(self) -> None:

@@ -192,6 +192,27 @@ class Database:
             watch = self._watch
             return int(self._retried(lambda: watch.execute("PRAGMA data_version").fetchone()[0], None))
 
+    def facts(self) -> dict[str, str | int]:
+        """What SQLite says of itself and of this file."""
+        with self.reading() as connection:
+
+            def pragma(name: str) -> str | int:
+                found: str | int = connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                return found
+
+            page = int(pragma("page_size"))
+            levels = ("off", "normal", "full", "extra")
+            return {
+                "database": f"SQLite {sqlite3.sqlite_version}",
+                "journal_mode": pragma("journal_mode"),
+                "synchronous": levels[int(pragma("synchronous"))],
+                "secure_delete": pragma("secure_delete"),
+                "page_bytes": page,
+                "unused_bytes": int(pragma("freelist_count")) * page,
+                "log_bytes": _size(Path(f"{self.path}-wal")),
+                "bytes": sum(_size(Path(f"{self.path}{part}")) for part in ("", "-wal", "-shm")),
+            }
+
     def vacuum(self) -> None:
         """Move everything to the front of the file and cut the rest off.
 
@@ -302,6 +323,10 @@ def _forget_connections(database: Database | None) -> None:
     """In a forked child: the parent's connections must not be used or closed here."""
     if database is not None:
         database.after_fork()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _truncate_wal(connection: sqlite3.Connection) -> None:

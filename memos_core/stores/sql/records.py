@@ -499,6 +499,10 @@ class SqlStore:
             yield SqlFilling(connection, self._statements, self.name)
         self.id = self.setting("id") or ""
 
+    def facts(self) -> dict[str, str | int]:
+        """What the database says of itself: name and version, bytes on disk, settings that matter."""
+        return self._database.facts()
+
     def vacuum(self) -> None:
         """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be."""
         with event("memos.vacuum", store=self.id):
