@@ -211,6 +211,27 @@ def _take(source: IO[bytes], count: int, digest: Any, path: Path) -> bytes:
     return data
 
 
+def check_there(folder: Path, manifest: Manifest) -> None:
+    """Make sure that the files of a backup are there and as long as they were: nothing is added to what is broken.
+
+    Raises:
+        BackupDamaged: some are not.
+    """
+    wrong = []
+    for file in manifest.files:
+        try:
+            size = (folder / file.name).stat().st_size
+        except OSError:
+            size = -1
+        if size != file.bytes:
+            wrong.append(f"{file.name} {'is missing' if size < 0 else f'has {size:,} of {file.bytes:,} bytes'}")
+    if wrong:
+        raise BackupDamaged(
+            f"backup {manifest.number} in {folder} is damaged ({'; '.join(wrong[:5])}): nothing was added to it. Bring the "
+            "files back, or back up into a new folder"
+        )
+
+
 # -- writing --------------------------------------------------------------------------------------------------------------
 
 

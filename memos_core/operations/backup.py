@@ -70,7 +70,7 @@ def backup(
         Conflict: the store is not the one that was backed up last (an older backup was restored since), or another backup
             into the folder is under way.
         StoreDamaged: a row is not what was written; no backup is made of it.
-        BackupDamaged: the newest backup's manifest cannot be read.
+        BackupDamaged: the newest backup's manifest cannot be read, or files of it are missing or cut.
         StoreFull, StoreReadOnly: the folder cannot be written; the backups in it are kept.
     """
     folder = folder.expanduser().absolute()
@@ -80,6 +80,7 @@ def backup(
     with archive.writing(folder):
         try:
             last: Manifest | None = archive.chosen(folder, None)
+            archive.check_there(folder, last)
         except NotABackup:
             last = None
         with event("memos.backup", store=store.id) as heard, store.snapshot() as snapshot:

@@ -150,13 +150,13 @@ def restore_to(
 
     try:
         restored = restore(folder, open_store, number, progress=progress)
-    except BaseException:
+    except BaseException as error:
         for store in opened:
             store.close()
-        if opened and not there:
+        if not there and not isinstance(error, AlreadyExists):  # then somebody else has made a store here meanwhile
             for path in place.glob(f"{DATABASE}*"):
                 path.unlink()
-            if fresh:
+            if fresh and place.exists():
                 place.rmdir()
         raise
     opened[0].close()

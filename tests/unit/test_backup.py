@@ -304,6 +304,68 @@ def test_a_backup_that_is_killed_leaves_the_earlier_ones(
     assert restored(place, tmp_path / "again") == rows_of(tmp_path / "memory")
 
 
+KILLED_RESTORING = """
+import os, sys
+from memos_core import MOS
+from memos_core.stores.sql import copying
+left = [int(sys.argv[3])]
+def dying(name):
+    real = getattr(copying.SqlFilling, name)
+    def method(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), 9)
+        return real(*args)
+    setattr(copying.SqlFilling, name, method)
+for name in ("cube", "changes", "entries", "finish"):
+    dying(name)
+MOS.restore(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("times", range(6))
+def test_a_restore_that_is_killed_leaves_nothing_half_there(mos: MOS, tmp_path: Path, place: Path, times: int) -> None:
+    alice = mos.session("alice")
+    for n in range(2):
+        alice.add([f"fact {n} {m}" for m in range(20)], vectors=np.ones((20, 8), dtype=np.float32))
+        mos.backup(place)
+    command = [sys.executable, "-c", KILLED_RESTORING, str(place), str(tmp_path / "again"), str(times)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    with MOS.open(tmp_path / "again") as again:
+        assert again.cubes() == []
+    assert restored(place, tmp_path / "again") == rows_of(tmp_path / "memory")
+
+
+FULL = """
+import resource, sys
+from memos_core import MOS
+from memos_core.errors import StoreError
+with MOS.open(sys.argv[1]) as mos:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        mos.backup(sys.argv[2]) if sys.argv[3] == "backup" else MOS.restore(sys.argv[2], sys.argv[4])
+    except StoreError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_a_full_disk_is_said_and_nothing_half_is_left(mos: MOS, tmp_path: Path, place: Path) -> None:
+    alice = mos.session("alice")
+    alice.add("first", vectors=np.ones((1, 8), dtype=np.float32))
+    mos.backup(place)
+    alice.add([f"fact {n} {'x' * 200}" for n in range(2000)], vectors=np.ones((2000, 8), dtype=np.float32))
+    arguments = [str(tmp_path / "memory"), str(place), "backup", str(tmp_path / "again")]
+    done = subprocess.run([sys.executable, "-c", FULL, *arguments], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"StoreFull {place}: no space left; the backups that were there are kept"), done
+    assert [each.number for each in backups(place)] == [1]
+    assert len(list(place.glob("rows-*"))) == 1
+    mos.backup(place)
+    arguments[2] = "restore"
+    done = subprocess.run([sys.executable, "-c", FULL, *arguments], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(("StoreFull ", "StoreError ")), done
+    assert not (tmp_path / "again").exists()
+
+
 # -- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -347,6 +409,9 @@ def test_cut_missing_and_swapped_files_are_named(two: Path, tmp_path: Path) -> N
         MOS.restore(two, tmp_path / "again")
     assert first.name in str(told.value)
     assert second.name in str(told.value)
+    with MOS.open(tmp_path / "memory") as mos, pytest.raises(BackupDamaged, match="nothing was added to it"):
+        mos.session("alice").add("more", vectors=np.ones((1, 8), dtype=np.float32))
+        mos.backup(two)
     first.write_bytes(whole)
     assert MOS.restore(two, tmp_path / "again", number=1).changes == 50  # the earlier one needs only its own file
 
