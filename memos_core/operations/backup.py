@@ -78,15 +78,21 @@ def backup(
     if own.is_dir() and (folder == own.absolute() or own.absolute() in folder.parents):
         raise InvalidInput(f"{folder} is in the folder of the store itself; give backups a place of their own")
     with archive.writing(folder):
-        try:
-            last: Manifest | None = archive.chosen(folder, None)
-            archive.check_there(folder, last)
-        except NotABackup:
-            last = None
+        last = _newest(folder)
         with event("memos.backup", store=store.id) as heard, store.snapshot() as snapshot:
             made = _backup(snapshot, store, folder, last, now, progress)
             heard.note(number=made.number, changes=made.new_changes, bytes=made.new_bytes)
             return made
+
+
+def _newest(folder: Path) -> Manifest | None:
+    """The newest backup in a folder, if it can be added to; None where there is none yet."""
+    try:
+        last = archive.chosen(folder, None)
+    except NotABackup:
+        return None
+    archive.check_there(folder, last)
+    return last
 
 
 def backups(folder: Path) -> list[Backup]:
