@@ -267,13 +267,8 @@ class SqlFilling:
         self._insert(schema.store, ("key", "value"), list(settings.items()))
         for row in self._connection.execute(select(schema.cubes).order_by(schema.cubes.c.cube)).mappings().fetchall():
             cube = CubeRow(row["cube"], row["name"], row["owner"], row["seq"], from_micros(row["created"]))
-            for check in (
-                checks.check_versions(self._connection, cube),
-                checks.check_vectors(self._connection, cube, dims),
-                checks.check_chain(self._connection, cube),
-            ):
-                for wrong in check:
-                    raise StoreDamaged(f"{self._name}: cube {cube.name!r} is not what was copied: {wrong}")
+            for wrong in checks.check_all(self._connection, cube, dims):
+                raise StoreDamaged(f"{self._name}: cube {cube.name!r} is not what was copied: {wrong}")
 
     def _insert(self, table: TableClause, columns: tuple[str, ...], rows: list[Any]) -> None:
         self._statements.insert(self._connection, table, columns, rows)

@@ -475,14 +475,7 @@ class SqlStore:
             if not whole_numbers(row):
                 return [f"the cube's row is gone or was altered: its number of changes is {row!r}"]
             cube = msgspec.structs.replace(cube, seq=row)
-            found: list[str] = []
-            try:
-                for check in (checks.check_versions, checks.check_items, checks.check_chain):
-                    found.extend(check(connection, cube))
-                found.extend(checks.check_vectors(connection, cube, dims))
-            except TypeError as error:  # a page that has rotted may give anything in the place of a number or a text
-                found.append(f"rows hold something else than what was written ({error}); the rest was not compared")
-            return found
+            return list(checks.check_all(connection, cube, dims))
 
     # -- copies and upkeep ----------------------------------------------------------------------------------------
 
