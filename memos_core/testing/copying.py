@@ -49,6 +49,11 @@ def fill(filling: Filling, source: Snapshot, *, dims: int | None, text: str | No
 class CopyingContract(StoreTests):
     """Part of `RecordStoreContract`."""
 
+    def make_empty_store(self, folder: Path, clock: Clock) -> RecordStore:
+        """A store on other data than `make_store`'s, with nothing in it yet; a server's contract needs its own."""
+        (folder / "copy").mkdir()
+        return self.make_store(folder / "copy", clock)
+
     def name(self, store: RecordStore, cube: CubeRow, id: str, key: str) -> None:
         """Give an item a name."""
         put = Put(id=id, op="update", text=f"is {key}", body=Body(key=key), head=store.heads(cube, [id])[id])
@@ -72,8 +77,7 @@ class CopyingContract(StoreTests):
             transaction.reserve_positions(locked, "talk", 3)
         store.share(cube, "carol", frozenset({Right.READ}), by="alice")
         store.put_setting("a setting", "its value")
-        (tmp_path / "copy").mkdir()
-        copy = self.make_store(tmp_path / "copy", clock)
+        copy = self.make_empty_store(tmp_path, clock)
         with store.snapshot() as source, copy.filling() as filling:
             fill(filling, source, dims=8)
         assert copy.id == store.id
@@ -111,8 +115,7 @@ class CopyingContract(StoreTests):
         self.write(store, cube, Put(id="x", op="add", text="x", body=Body()))
         with pytest.raises(AlreadyExists), store.filling():
             pass
-        (tmp_path / "copy").mkdir()
-        copy = self.make_store(tmp_path / "copy", clock)
+        copy = self.make_empty_store(tmp_path, clock)
         before = copy.id
         with store.snapshot() as source, pytest.raises(StoreDamaged, match="digest differs"), copy.filling() as filling:
             fill(filling, source, dims=None, text="forged")

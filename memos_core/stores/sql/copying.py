@@ -166,6 +166,7 @@ class SqlFilling:
         self._connection = connection
         self._statements = statements
         self._name = name
+        self.id = ""  # of the store that was copied, once all has been
         cubes = int(connection.execute(select(func.count()).select_from(schema.cubes)).scalar_one())
         jobs = int(connection.execute(select(func.count()).select_from(schema.jobs)).scalar_one())
         if cubes or jobs:
@@ -263,6 +264,7 @@ class SqlFilling:
         Raises:
             StoreDamaged: something is not what was written there; nothing is kept.
         """
+        self.id = settings["id"]
         self._connection.execute(delete(schema.store))
         self._insert(schema.store, ("key", "value"), list(settings.items()))
         for row in self._connection.execute(select(schema.cubes).order_by(schema.cubes.c.cube)).mappings().fetchall():

@@ -489,8 +489,9 @@ class SqlStore:
     def filling(self) -> Iterator[SqlFilling]:
         """One transaction that fills this store with a copy of another; raises AlreadyExists where it is not empty."""
         with self._database.writing() as connection:
-            yield SqlFilling(connection, self._statements, self.name)
-        self.id = self.setting("id") or ""
+            filling = SqlFilling(connection, self._statements, self.name)
+            yield filling
+        self.id = filling.id or self.id
 
     def facts(self) -> dict[str, str | int]:
         """What the database says of itself: name and version, bytes on disk, settings that matter."""
