@@ -12,7 +12,8 @@ import msgspec
 from memos_core.errors import Conflict, InvalidInput, NotABackup
 from memos_core.events import event
 from memos_core.operations import archive
-from memos_core.operations.archive import FORMAT, Manifest, Writer
+from memos_core.operations.archive import FORMAT, Manifest
+from memos_core.operations.writing import Writer, writing
 from memos_core.plaintext.embedding import SETTING
 from memos_core.protocols.copying import Snapshot
 from memos_core.protocols.storage import RecordStore
@@ -77,7 +78,7 @@ def backup(
     own = Path(store.name).parent
     if own.is_dir() and (folder == own.absolute() or own.absolute() in folder.parents):
         raise InvalidInput(f"{folder} is in the folder of the store itself; give backups a place of their own")
-    with archive.writing(folder):
+    with writing(folder):
         last = _newest(folder)
         with event("memos.backup", store=store.id) as heard, store.snapshot() as snapshot:
             made = _backup(snapshot, store, folder, last, now, progress)

@@ -32,7 +32,7 @@ from memos_core.errors import (
     StoreDamaged,
     StoreReadOnly,
 )
-from memos_core.operations import archive
+from memos_core.operations import archive, writing
 from memos_core.operations.backup import backups
 from memos_core.operations.restore import check
 
@@ -265,8 +265,8 @@ def test_files_are_private_whatever_the_umask(mos: MOS, place: Path) -> None:
 def test_a_large_backup_has_several_files_and_frames(
     mos: MOS, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_FILE_BYTES", 20_000)
-    monkeypatch.setattr(archive, "_FRAME_BYTES", 5_000)
+    monkeypatch.setattr(writing, "_FILE_BYTES", 20_000)
+    monkeypatch.setattr(writing, "_FRAME_BYTES", 5_000)
     alice = mos.session("alice")
     alice.add([f"fact {n} {'x' * 100}" for n in range(300)], vectors=np.ones((300, 8), dtype=np.float32))
     mos.backup(place)
@@ -278,14 +278,14 @@ KILLED = """
 import os, sys
 import numpy as np
 from memos_core import MOS
-from memos_core.operations import archive
+from memos_core.operations import writing
 real, left = getattr(os, sys.argv[3]), [int(sys.argv[4])]
 def dying(*args, **kwargs):
     left[0] -= 1
     if left[0] < 0:
         os.kill(os.getpid(), 9)
     return real(*args, **kwargs)
-archive._FILE_BYTES = 10_000
+writing._FILE_BYTES = 10_000
 with MOS.open(sys.argv[1]) as mos:
     setattr(os, sys.argv[3], dying)
     mos.backup(sys.argv[2])
@@ -539,7 +539,7 @@ def test_a_damaged_row_is_not_backed_up(mos: MOS, two: Path, tmp_path: Path) -> 
 
 def test_two_backups_into_one_folder_do_not_mix(mos: MOS, two: Path) -> None:
     mos.session("alice").add("more", vectors=np.ones((1, 8), dtype=np.float32))
-    with archive.writing(two), pytest.raises(Conflict, match="under way"):
+    with writing.writing(two), pytest.raises(Conflict, match="under way"):
         mos.backup(two)
     assert mos.backup(two).number == 3
 
