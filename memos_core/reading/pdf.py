@@ -32,7 +32,17 @@ def extract(data: bytes, name: str) -> Extracted:
     Raises:
         ReadingFailed: encrypted, too large, or nothing but pictures.
     """
-    reader = _opened(data, name)
+    from pypdf.errors import DependencyError
+
+    try:
+        return _read(_opened(data, name), name)
+    except DependencyError as error:
+        raise ReadingFailed(
+            f"{name!r} is encrypted in a way that needs another package: pip install cryptography, or save it without"
+        ) from error
+
+
+def _read(reader: PdfReader, name: str) -> Extracted:
     count = len(reader.pages)
     if count > _MOST_PAGES:
         raise ReadingFailed(f"{name!r} has {count:,} pages; more than {_MOST_PAGES:,} are not read, split it")
@@ -55,18 +65,11 @@ def extract(data: bytes, name: str) -> Extracted:
 
 def _opened(data: bytes, name: str) -> PdfReader:
     from pypdf import PdfReader
-    from pypdf.errors import DependencyError
 
     reader = PdfReader(io.BytesIO(data), strict=False)
-    if reader.is_encrypted:
-        try:
-            opened = reader.decrypt("")  # readable by all, only printing or copying is restricted
-        except DependencyError as error:
-            raise ReadingFailed(
-                f"{name!r} is encrypted in a way that needs another package: pip install cryptography, or save it without"
-            ) from error
-        if not opened:
-            raise ReadingFailed(f"{name!r} is encrypted with a password; save it without one")
+    # an empty password opens those that all may read, and only printing or copying is restricted
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise ReadingFailed(f"{name!r} is encrypted with a password; save it without one")
     return reader
 
 

@@ -75,6 +75,19 @@ def test_pdf_that_only_restricts_printing_is_read(tmp_path: Path) -> None:
     assert len(read(written(tmp_path / "pump.pdf", encrypted_pdf(PAGES, user="", owner="secret")))) == 2
 
 
+def test_pdf_that_needs_another_package_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AES needs a package that pypdf does not bring; what it raises without one is met here."""
+    import pypdf
+    from pypdf.errors import DependencyError
+
+    def missing(*_: object) -> None:
+        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
+
+    monkeypatch.setattr(pypdf.PdfReader, "decrypt", missing)
+    with pytest.raises(ReadingFailed, match=r"pump\.pdf' .*pip install cryptography"):
+        read(written(tmp_path / "pump.pdf", encrypted_pdf(PAGES, user="", owner="secret")))
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
