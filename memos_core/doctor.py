@@ -248,7 +248,16 @@ def _clock(store: RecordStore, now: Callable[[], datetime]) -> Iterator[Check]:
     """Times never run backwards within a cube, so its newest change tells of a clock that does."""
     with store.snapshot() as snapshot:
         newest = max((cube.changed for cube in snapshot.cubes), default=0)
-    ahead = datetime.fromtimestamp(newest / 1e6, UTC) - now()
+    try:
+        ahead = datetime.fromtimestamp(newest / 1e6, UTC) - now()
+    except (OverflowError, ValueError, OSError):
+        yield Check(
+            "clock",
+            "problem",
+            f"the newest change is at {newest}, which is no time",
+            "`memos verify`; restore a backup",
+        )
+        return
     if ahead > _SKEW:
         yield Check(
             "clock",

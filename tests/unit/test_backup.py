@@ -28,6 +28,7 @@ from memos_core.errors import (
     Conflict,
     InvalidInput,
     ItemNotFound,
+    MemosError,
     NotABackup,
     StoreDamaged,
     StoreReadOnly,
@@ -519,6 +520,7 @@ def test_a_damaged_row_is_not_backed_up(mos: MOS, two: Path, tmp_path: Path) -> 
     mos.session("alice").add("the lighthouse is red", vectors=np.ones((1, 8), dtype=np.float32))
     for change, what in (
         ("UPDATE versions SET text = 'it is blue' WHERE text LIKE '%lighthouse%'", "digest"),
+        ("DELETE FROM batches WHERE number = (SELECT max(number) FROM batches)", "audit entries"),
         ("UPDATE vectors SET dense = zeroblob(32) WHERE place = (SELECT max(place) FROM vectors)", "vectors"),
     ):
         kept = (tmp_path / "memory" / "memos.db").with_suffix(".kept")
@@ -535,6 +537,37 @@ def test_a_damaged_row_is_not_backed_up(mos: MOS, two: Path, tmp_path: Path) -> 
         kept.unlink()
     assert [each.number for each in backups(two)] == [1, 2]
     assert mos.backup(two).number == 3
+
+
+@pytest.mark.soak
+def test_a_rotten_database_is_not_backed_up_as_if_it_were_sound(tmp_path: Path, rounds: Any) -> None:
+    chance = random.Random(11)
+    with MOS.open(tmp_path / "memory", embedder="given:8") as mos:
+        Life(mos, 3).steps(60)
+        mos.vacuum()
+        seqs = {cube.name: cube.changes for cube in mos.cubes()}
+    sound = (tmp_path / "memory" / "memos.db").read_bytes()
+    refused = 0
+    for number in range(rounds(40, 1000)):
+        data = bytearray(sound)
+        for _ in range(chance.choice([1, 3, 30])):
+            data[chance.randrange(100, len(data))] = chance.randrange(256)
+        (tmp_path / "memory" / "memos.db").write_bytes(bytes(data))
+        folder, again = tmp_path / f"backups-{number}", tmp_path / f"again-{number}"
+        try:
+            with MOS.open(tmp_path / "memory", embedder="given:8") as mos:
+                mos.backup(folder)
+            MOS.restore(folder, again)
+        except MemosError:
+            refused += 1
+            assert not again.exists()
+        else:
+            with MOS.open(again) as restored_:
+                assert restored_.verify() == []
+                assert {cube.name: cube.changes for cube in restored_.cubes()} == seqs
+        for place in (folder, again):
+            shutil.rmtree(place, ignore_errors=True)
+    assert refused
 
 
 def test_two_backups_into_one_folder_do_not_mix(mos: MOS, two: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, TableClause, bindparam, delete, func, select, update
@@ -26,6 +26,7 @@ _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors
 _CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
 _LINK = ("cube", "item", "relation", "target", "weight")
 _NAMES = {"entries": "batches", "number": "cube"}  # of a CubeCopy -> of the table
+_T = TypeVar("_T")
 
 
 class SqlSnapshot:
@@ -46,7 +47,17 @@ class SqlSnapshot:
         self.settings: dict[str, str] = {str(key): str(value) for key, value in rows if key not in without}
         columns = [schema.cubes.c[_NAMES.get(name, name)] for name in CubeCopy.__struct_fields__]
         found = connection.execute(select(*columns).order_by(schema.cubes.c.cube)).fetchall()
-        self.cubes: list[CubeCopy] = [CubeCopy(*row) for row in found]
+        self.cubes: list[CubeCopy] = [self._copied(CubeCopy, row) for row in found]
+
+    def _copied(self, kind: type[_T], row: Sequence[Any]) -> _T:
+        """A row as a value; a page that has rotted may give anything in the place of a number or a text."""
+        try:
+            return msgspec.convert(tuple(row), kind)
+        except msgspec.ValidationError as error:
+            raise StoreDamaged(
+                f"{self._name}: a row holds something else than what was written ({error}); it is not copied. Run `memos "
+                "verify`, restore an earlier backup"
+            ) from error
 
     def changes(self, cube: CubeCopy, after: int) -> Iterator[list[ChangeCopy]]:
         """The cube's changes behind a number, in order, in slices; every digest and checksum is compared.
@@ -99,6 +110,9 @@ class SqlSnapshot:
     def _change(self, cube: CubeCopy, row: Sequence[Any]) -> ChangeCopy:
         place, item, id_, version, op, state, prev, batch, vectors_of, dedup, text, body, salt, digest = row[:14]
         dense, tokens, crc = row[14:]
+        own = dedup if version == 1 else None
+        facts = (op, state, prev, batch, vectors_of, own, text, body, salt, digest, dense, tokens)
+        copied = self._copied(ChangeCopy, (seq_of(place), seq_of(item), id_, version, *facts))
         header = audit.header_of(id_, version, op, state, prev)
         wrong = salt is None or audit.digest(salt, header, text, body) != digest
         if wrong or (dense is not None and vector_crc(dense, tokens) != crc):
@@ -106,14 +120,10 @@ class SqlSnapshot:
                 f"{self._name}: version {version} of item {id_!r} in cube {cube.name!r} is not what was written (its "
                 f"{'digest' if wrong else 'vectors'} differ); it is not copied. Run `memos verify`, restore an earlier backup"
             )
-        seq, first = seq_of(place), seq_of(item)
-        own = dedup if version == 1 else None
-        return ChangeCopy(
-            seq, first, id_, version, op, state, prev, batch, vectors_of, own, text, body, salt, digest, dense, tokens
-        )
+        return copied
 
     def entries(self, cube: CubeCopy, after: int) -> Iterator[list[EntryCopy]]:
-        """The cube's audit entries behind a number, in order, in slices."""
+        """The cube's audit entries behind a number, in order, in slices; raises StoreDamaged where some are missing."""
         c = schema.batches.c
         while after < cube.entries:
             rows = self._connection.execute(
@@ -121,8 +131,14 @@ class SqlSnapshot:
                 .where(c.cube == cube.number, c.number > after, c.number <= after + _SLICE)
                 .order_by(c.number)
             ).fetchall()
-            yield [EntryCopy(*row) for row in rows]
-            after += _SLICE
+            end = min(after + _SLICE, cube.entries)
+            if len(rows) != end - after:
+                raise StoreDamaged(
+                    f"{self._name}: cube {cube.name!r} should have audit entries {after + 1} to {end}, but only {len(rows)} are "
+                    "there; run `memos verify`"
+                )
+            yield [self._copied(EntryCopy, row) for row in rows]
+            after = end
 
     def entry_hash(self, cube: CubeCopy, number: int) -> bytes | None:
         """Hash of one entry of the cube's audit chain; None where there is no such entry."""
@@ -135,19 +151,19 @@ class SqlSnapshot:
         """All conversations of the cube, by name."""
         c = schema.conversations.c
         query = select(c.name, c.next_position).where(c.cube == cube.number).order_by(c.name)
-        return [ConversationCopy(*row) for row in self._connection.execute(query)]
+        return [self._copied(ConversationCopy, row) for row in self._connection.execute(query)]
 
     def grants(self, cube: CubeCopy) -> list[GrantCopy]:
         """All grants on the cube, by grantee."""
         c = schema.grants.c
         query = select(*(c[name] for name in _GRANT)).where(c.cube == cube.number).order_by(c.grantee)
-        return [GrantCopy(*row) for row in self._connection.execute(query)]
+        return [self._copied(GrantCopy, row) for row in self._connection.execute(query)]
 
     def jobs(self) -> list[JobCopy]:
         """All jobs of the store, by number."""
         c = schema.jobs.c
         query = select(*(c[name] for name in _JOB)).order_by(c.job)
-        return [JobCopy(*row) for row in self._connection.execute(query)]
+        return [self._copied(JobCopy, row) for row in self._connection.execute(query)]
 
 
 class SqlFilling:
