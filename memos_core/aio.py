@@ -243,6 +243,8 @@ class AsyncMOS:
     reindex = _mos_twin(MOS.reindex)
     reembed = _mos_twin(MOS.reembed)
     stats = _mos_twin(MOS.stats)
+    backup = _mos_twin(MOS.backup)
+    vacuum = _mos_twin(MOS.vacuum)
 
     async def close(self) -> None:
         """Let go of the store, after the calls under way. Doing it twice does nothing."""

@@ -26,7 +26,9 @@ MemosError
 │   ├── ForeignStore               a database, but not one of ours
 │   ├── NewerSchema                written by a newer memos
 │   ├── StoreClosed                used after close()
-│   └── UnsupportedStore           a location or backend nobody here can open
+│   ├── UnsupportedStore           a location or backend nobody here can open
+│   ├── NotABackup                 a folder without backups, or with those of another store
+│   └── BackupDamaged              files of a backup that are not what was written
 ├── ModelError                     an embedding model
 │   ├── EmbedderMismatch           the store's vectors come from another embedder
 │   ├── EmbedderUnavailable        the store needs an embedder that was not given and cannot be loaded
@@ -147,6 +149,14 @@ class StoreClosed(StoreError):
 
 class UnsupportedStore(StoreError):
     """A location or backend that nobody here can open."""
+
+
+class NotABackup(StoreError):
+    """A folder without backups, with something else in it, or with backups of another store."""
+
+
+class BackupDamaged(StoreError):
+    """Files of a backup are missing, or are not what was written."""
 
 
 class ModelError(MemosError):

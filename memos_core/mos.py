@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -37,12 +37,17 @@ from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
+from memos_core.stores.index.upkeep import drop_stale
 from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite, require_sqlite
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
 from memos_core.types.work import CubeRow, utc_now
 from memos_core.view import CompositeView
+
+if TYPE_CHECKING:
+    from memos_core.operations.backup import Backup
+    from memos_core.operations.restore import Restored
 
 INDEX_FOLDER = "index"
 _SEARCHERS = 4  # threads for searches of several cubes
@@ -62,6 +67,19 @@ class CubeInfo(msgspec.Struct, frozen=True):
     owner: str
     changes: int
     created_at: datetime
+
+
+class Vacuumed(msgspec.Struct, frozen=True):
+    """What vacuuming did: bytes of the database, before and after, and of files of indexes that nobody needed."""
+
+    database_before: int
+    database_after: int
+    index_freed: int
+
+    @property
+    def freed(self) -> int:
+        """Bytes that the disk has got back."""
+        return self.database_before - self.database_after + self.index_freed
 
 
 class MOS:
@@ -100,6 +118,7 @@ class MOS:
         self._store = store
         self._now = now
         self._scratch = scratch
+        self._index_folder = index_folder
         self._governance = Governance(store, policies=policies)
         self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._closing = threading.Lock()
@@ -283,6 +302,16 @@ class MOS:
         """Take all rights of an actor, a role or everybody on a cube away; its owner keeps theirs."""
         self.cube(name).unshare(with_)
 
+    @property
+    def store(self) -> RecordStore:
+        """The truth itself. Nothing asks governance on this way: it is for looking after the store."""
+        return self._store
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The store's embedder; None for none."""
+        return self._embedding.embedder
+
     # -- looking after what is derived ----------------------------------------------------------------------------
 
     def verify(self, name: str | None = None, *, repair: bool = False) -> list[Finding]:
@@ -330,6 +359,57 @@ class MOS:
         done = reembed(self._store, self._embedding, made, spec, progress)
         self._indexes.close()
         return done
+
+    def vacuum(self) -> Vacuumed:
+        """Give space that nothing uses back to the disk. Others may go on; writers wait meanwhile.
+
+        Raises:
+            StoreBusy: others kept the store locked until the deadline; nothing is lost, try again.
+            StoreFull: the disk has no room for the copy that this takes.
+        """
+        self._check_open()
+        before = int(self._store.facts()["bytes"])
+        freed = 0
+        if self._index_folder is not None:
+            freed = drop_stale(self._index_folder, self._store.id, lambda: {row.number for row in self._store.cubes()})
+        self._store.vacuum()
+        return Vacuumed(before, int(self._store.facts()["bytes"]), freed)
+
+    def backup(self, folder: str | Path, *, progress: Progress | None = None) -> Backup:
+        """Bring a folder of backups up to date, while others go on reading and writing.
+
+        The first backup holds everything, later ones what is new since. `MOS.restore` makes a store of it again.
+
+        Args:
+            folder: of its own; made, private to the user, if there is none.
+            progress: called with (changes written, changes to write).
+
+        Raises:
+            NotABackup, Conflict, StoreDamaged, StoreFull, ...: as `memos_core.operations.backup.backup` says.
+        """
+        from memos_core.operations.backup import backup
+
+        self._check_open()
+        return backup(self._store, Path(folder), now=self._clock, progress=progress)
+
+    @staticmethod
+    def restore(
+        folder: str | Path, location: str | Path, *, number: int | None = None, progress: Progress | None = None
+    ) -> Restored:
+        """Make a store from a backup, at a place where there is none: all of it, verified, or nothing.
+
+        Args:
+            folder: of backups.
+            location: as for `open`.
+            number: which backup; None for the newest.
+            progress: called with (bytes read, bytes to read).
+
+        Raises:
+            AlreadyExists, NotABackup, BackupDamaged, ...: as `memos_core.operations.restore.restore` says.
+        """
+        from memos_core.operations.restore import restore_to
+
+        return restore_to(Path(folder), location, number, progress=progress)
 
     def stats(self) -> dict[str, Any]:
         """The store as a whole: where it is, its embedder, its cubes, memory of the loaded indexes."""

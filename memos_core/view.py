@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.events import event
 from memos_core.filters import Where, parse_where
 from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
@@ -162,6 +163,22 @@ class CompositeView:
             Overtaken: where `places` was given and is not what is needed any more, or `embedded` is of an embedder that the
                 store had before.
         """
+        with event("memos.add", cubes=[cube.name for cube in self.write], things=len(drafts)) as heard:
+            added = self._add(drafts, vectors, embedded, places, made_under, action)
+            heard.note(
+                new=len(added.new), known=len(added.known), changed=len(added.changed), removed=len(added.removed)
+            )
+        return added
+
+    def _add(
+        self,
+        drafts: Sequence[Draft],
+        vectors: Floats | None,
+        embedded: Floats | None,
+        places: Sequence[int] | None,
+        made_under: str | None,
+        action: str,
+    ) -> Added:
         self.check_writable()
         while True:
             wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
@@ -195,7 +212,8 @@ class CompositeView:
         for left in range(_ATTEMPTS, 0, -1):
             mark = self._memory.embedding.mark
             try:
-                return self._update(id, changes, expect_version, mark)
+                with event("memos.update", id=id):
+                    return self._update(id, changes, expect_version, mark)
             except VersionConflict:
                 if expect_version is not None or left == 1:
                     raise
@@ -245,7 +263,10 @@ class CompositeView:
         missing = next((id for id in wanted if id not in held), None)
         if missing is not None:
             raise self._not_found(missing)
-        with self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction:
+        with (
+            event("memos.delete", count=len(wanted)),
+            self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction,
+        ):
             return sum(cube.delete(transaction, wanted) for cube in holding)
 
     def restore(self, id: str, version: int | None = None) -> MemoryItem:
@@ -262,7 +283,10 @@ class CompositeView:
         if not holding:
             raise self._not_found(id)
         action = "restore" if version is None else "rollback"
-        with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
+        with (
+            event("memos.restore", id=id, version=version),
+            self._store.begin(actor=self.write[0].actor.id, action=action) as transaction,
+        ):
             for cube in holding:
                 cube.restore(transaction, id, version)
         return holding[0].get(id)
@@ -285,7 +309,10 @@ class CompositeView:
         """The items of all cubes read from that answer a question, ranked once; the arguments are those of `Session`."""
         cubes = tuple(cube.name for cube in self.read)
         ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker, cubes)
-        return self._searcher.search(self._places(as_of), ask)
+        with event("memos.search", cubes=list(cubes), top_k=top_k) as heard:
+            hits = self._searcher.search(self._places(as_of), ask)
+            heard.note(hits=len(hits), degraded=hits.degraded is not None)
+        return hits
 
     def list(
         self,

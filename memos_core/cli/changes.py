@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -150,13 +151,39 @@ def delete_command(settings: Settings, ids: tuple[str, ...], keys: tuple[str, ..
         output.done(f"{counted(count, 'item')} deleted")
 
 
-@click.command("restore", cls=Command, short_help="Bring a deleted item back.")
-@click.argument("id")
+_RESTORE_EXAMPLES: Final = """
+Examples:
+  memos restore 01a1fea6e76e00c1826ac550c85ec7f1
+  memos restore --from /mnt/safe/memory --store ./memory-again
+  memos restore --from /mnt/safe/memory --to 12 --store ./memory-then
+"""
+
+
+@click.command(
+    "restore", cls=Command, short_help="Bring a deleted item back, or a whole store.", epilog=_RESTORE_EXAMPLES
+)
+@click.argument("id", required=False)
+@click.option(
+    "--from", "folder", type=click.Path(path_type=Path), metavar="FOLDER", help="Of backups; restores a whole store."
+)
+@click.option("--to", "number", type=click.IntRange(1), metavar="N", help="Which backup; else the newest.")
 @pass_settings
-def restore_command(settings: Settings, id: str) -> None:
-    """Bring a deleted item back, as a new version equal to the last before its deletion."""
+def restore_command(settings: Settings, id: str | None, folder: Path | None, number: int | None) -> None:
+    """Bring a deleted item back, as a new version equal to the last before its deletion.
+
+    With --from: make a store at --store from a folder of backups. There must be none yet; nothing is overwritten.
+    """
+    if (id is None) == (folder is None):
+        raise click.UsageError("give the ID of an item, or --from and a folder of backups")
+    if folder is not None:
+        from memos_core.cli.backup import restore_store
+
+        return restore_store(settings, folder, number)
+    if id is None or number is not None:
+        raise click.UsageError("--to chooses a backup; it needs --from")
     with writing(settings) as session:
         _tell(session.restore(id), "restored as", Output(settings))
+    return None
 
 
 @click.command(

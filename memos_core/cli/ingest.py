@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 import unicodedata
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,7 @@ from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted
 from memos_core.cli.sources import Failure, Source, as_text, find_sources
 from memos_core.cli.values import parse_metadata
-from memos_core.errors import InvalidInput, ReadingFailed
+from memos_core.errors import InvalidInput, MissingPackage, ReadingFailed
 
 if TYPE_CHECKING:
     from memos_core.session import Session
@@ -68,7 +70,8 @@ def ingest_command(
 ) -> int:
     """Remember files, folders, globs and chat exports; "-" reads messages in JSON lines from standard input.
 
-    JSON and JSON lines are read as chats, everything else as documents (Markdown, HTML, plain text). What was read before
+    JSON and JSON lines are read as chats, everything else as documents (Markdown, HTML, plain text; PDF, Word, PowerPoint
+    and Excel with memoskit[documents]). What was read before
     is recognised: only what is new or has changed is stored, and what is gone from a document is removed. What cannot be
     read is reported, and the rest goes on. Hidden files, folders of version control, __pycache__ and node_modules are
     left out.
@@ -86,6 +89,7 @@ def ingest_command(
     sources = [*found.sources, *([Source(Path(STDIN), "standard input", True)] if STDIN in paths else [])]
     if not sources:
         return _report(Ingest(None), found.failures, output)
+    quieten_parsers()
     labels: dict[str, Any] = {"tags": tags, "metadata": parse_metadata(meta)}
     with writing(settings, create=True) as session:
         reader = _Reader(session, kind, conversation, relative_to, labels)
@@ -97,7 +101,7 @@ def ingest_command(
                 for read, source in enumerate(sources, 1):
                     try:
                         drafts = reader.read(source)
-                    except (ReadingFailed, InvalidInput) as error:
+                    except (ReadingFailed, InvalidInput, MissingPackage) as error:
                         failures.append(Failure(source.shown, _reason(error, source), source.named))
                     else:
                         ingest.take(drafts)
@@ -108,6 +112,12 @@ def ingest_command(
             _report(ingest, failures, output)
             return INTERRUPTED
         return _report(ingest, failures, output)
+
+
+def quieten_parsers() -> None:
+    """What libraries remark about the files they read would break into the progress bar; what matters is reported."""
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="openpyxl")
 
 
 class Ingest:

@@ -22,6 +22,9 @@ _SECTIONS: Final = {
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
     "Share": {"cubes": "cubes"},
     "Look after": {
+        "backup": "backup",
+        "doctor": "doctor",
+        "vacuum": "doctor",
         "stats": "upkeep",
         "verify": "upkeep",
         "reindex": "upkeep",

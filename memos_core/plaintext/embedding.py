@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import EmbedderMismatch, EmbedderUnavailable, StoreDamaged, WrongDimension
+from memos_core.events import event
 from memos_core.models.given import GivenVectors
 from memos_core.plaintext import numbers
 from memos_core.plaintext.ranking import BACKGROUND_MEAN, BACKGROUND_SPREAD, UNRELATED, background
@@ -253,7 +254,8 @@ class Embedding:
                     "with `memos reembed`"
                 )
             return [None] * len(texts)
-        return list(encode_all(bound.embedder, texts, bound.record.dims))
+        with event("memos.embed", texts=len(texts), embedder=bound.record.identity):
+            return list(encode_all(bound.embedder, texts, bound.record.dims))
 
     def embedded(self, vectors: Floats, count: int) -> list[VectorBlobs | None]:
         """Vectors of texts to be stored that the embedder made elsewhere, checked and scaled to unit length.

@@ -6,7 +6,7 @@ it, so whoever has seen number n has seen everything up to n. Everything else fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_core.protocols.copying import Filling, Snapshot
 from memos_core.types.access import Grant, Right
 from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Put, Record, VectorBlobs
 
@@ -175,6 +176,31 @@ class RecordStore(Protocol):
 
     def check(self, cube: CubeRow, dims: int | None) -> list[str]:
         """Every way in which the cube's rows contradict each other, as sentences; nothing when all is well."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """One moment of the whole store, to be copied while others go on."""
+
+    def filling(self) -> AbstractContextManager[Filling]:
+        """One transaction that fills this store, which must be empty, with a copy of another.
+
+        Raises:
+            AlreadyExists: it is not empty.
+        """
+
+    def facts(self) -> Mapping[str, str | int]:
+        """What the database says of itself, for people: "database" (name and version), "bytes" on disk, settings that matter.
+
+        Raises:
+            StoreError: it cannot be asked.
+        """
+
+    def vacuum(self) -> None:
+        """Give space that nothing uses back to the disk. Others may have the store open meanwhile.
+
+        Raises:
+            StoreBusy: they kept it locked until the deadline.
+            StoreFull: there is no room to do it.
+        """
 
 
 class VectorIndex(Protocol):

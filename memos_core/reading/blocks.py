@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from memos_core.types.inputs import Place
+
 BlockKind = Literal["heading", "paragraph", "item", "table", "code"]
 
 
@@ -20,6 +22,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
         title: of a heading, its words without marks.
         before: what stands between it and the block before (white space).
         span: (start, end) in characters of the document, or None where that is not known.
+        place: page, slide or sheet that it stands on; a piece never reaches from one to the next.
         exact: whether `text` is the document's text at `span`, so that a part of it has a span of its own.
     """
 
@@ -30,6 +33,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     before: str = "\n\n"
     span: tuple[int, int] | None = None
     exact: bool = True
+    place: Place | None = None
 
 
 class Parsed(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import msgspec
 from memos_core.errors import InvalidInput
 from memos_core.reading.blocks import Block
 from memos_core.reading.sentences import split_sentences
+from memos_core.types.inputs import Place
 
 __all__ = ["MAX_TOKENS", "Piece", "estimate_tokens", "pack", "split_sentences", "split_text"]
 
@@ -42,11 +43,13 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
         text: its words.
         span: (start, end) in characters of the whole, or None where that is not known.
         headings: the headings it stands under, highest first.
+        place: page, slide or sheet that it stands on.
     """
 
     text: str
     span: tuple[int, int] | None
     headings: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 def estimate_tokens(text: str) -> int:
@@ -124,6 +127,8 @@ class _Packing:
 
     def add(self, block: Block) -> None:
         """Take the next block."""
+        if self._parts and block.place != self._parts[-1].block.place:
+            self.close()
         if block.kind == "heading":
             # Text before the first heading is in no section, so any heading ends it.
             if self._parts and block.level <= (self._headings[-1].level if self._headings else block.level):
@@ -142,7 +147,7 @@ class _Packing:
         first, last = self._parts[0].block, self._parts[-1].block
         span = (first.span[0], last.span[1]) if first.span is not None and last.span is not None else None
         path = next((part.path for part in self._parts if part.block.kind != "heading"), self._parts[-1].path)
-        self.pieces.append(Piece(text=_joined(self._parts), span=span, headings=path))
+        self.pieces.append(Piece(text=_joined(self._parts), span=span, headings=path, place=first.place))
         self._parts = []
 
     def _add_part(self, part: _Part) -> None:

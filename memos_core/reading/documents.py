@@ -1,4 +1,4 @@
-"""Documents to drafts: texts, Markdown and HTML, cut where their structure says so."""
+"""Documents to drafts: texts, Markdown, HTML, PDF and Office, cut where their structure says so."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Final
 
 from memos_core.errors import InvalidText
+from memos_core.reading.binary import check_size, extract, format_of
 from memos_core.reading.blocks import Block, Parsed
 from memos_core.reading.chunking import MAX_TOKENS, Piece, TokenCounter, estimate_tokens, pack
 from memos_core.reading.decoding import decode, read_bytes
@@ -19,7 +21,7 @@ from memos_core.reading.markdown import markdown_blocks
 from memos_core.reading.plain_text import plain_blocks
 from memos_core.reading.times import in_utc
 from memos_core.types.checks import checked_document
-from memos_core.types.inputs import Document, DocumentFormat, Draft
+from memos_core.types.inputs import Document, DocumentFormat, Draft, Place, Stretch
 from memos_core.types.items import SourceRef
 from memos_core.types.names import check_text
 
@@ -37,25 +39,39 @@ PATH_SEPARATOR: Final = " > "
 
 
 def load_document(path: str | os.PathLike[str], *, uri: str | None = None) -> Document:
-    """A file as a document: Markdown and HTML by their endings, everything else as plain text.
+    """A file as a document: PDF and Office documents, Markdown and HTML by their endings, else plain text.
 
     Args:
-        path: of a text file, in UTF-8, or with a byte order mark, or HTML that names its encoding; else Windows-1252.
+        path: of a text file, in UTF-8, or with a byte order mark, or HTML that names its encoding; else Windows-1252. Or of
+            a PDF, Word document, PowerPoint presentation or Excel workbook (they need the extra `documents`).
         uri: what it is to be known by; None takes the path as given.
 
     Raises:
-        ReadingFailed: it cannot be read, or is no text.
+        ReadingFailed: it cannot be read, is encrypted, damaged, too large, scanned, or no text.
+        MissingPackage: it is no text, and the library that reads it is not installed.
     """
     name = os.fspath(path)
     suffix = PurePath(name).suffix.lower()
+    check_size(path, name)
     data = read_bytes(path)
+    if uri is None:
+        # The same file name can be spelled in two ways (composed or not); names must be one.
+        uri = unicodedata.normalize("NFKC", PurePath(name).as_posix())
+    binary = format_of(name, data)
+    if binary is not None:
+        found = extract(binary, data, name)
+        return Document(
+            text=found.layout.text,
+            uri=uri,
+            title=found.title,
+            author=found.author,
+            at=found.at,
+            layout=tuple(found.layout.stretches),
+        )
     kind = _FORMATS.get(suffix, "text")
     text = decode(data, name, html=kind == "html" or suffix == "")
     if suffix == "" and text[:200].lstrip().lower().startswith(_HTML_BEGINS):
         kind = "html"
-    if uri is None:
-        # The same file name can be spelled in two ways (composed or not); names must be one.
-        uri = unicodedata.normalize("NFKC", PurePath(name).as_posix())
     return Document(text=text, uri=uri, format=kind)
 
 
@@ -80,7 +96,7 @@ def read_document(
     """
     checked_document(document)
     text = check_text(document.text, f"text of document {document.uri!r}")
-    parsed = _parsed(text, document.format, now)
+    parsed = _laid_out(text, document.layout) if document.layout else _parsed(text, document.format, now)
     pieces = pack(parsed.blocks, max_tokens=max_tokens, count=count)
     if not pieces:
         raise InvalidText(f"document {document.uri!r} has nothing to read in its {len(text)} characters; leave it out")
@@ -98,7 +114,7 @@ def read_document(
                 text=piece.text,
                 type="document",
                 occurred_at=at,
-                metadata=_with_heading(metadata, headings),
+                metadata=_with_place(_with_heading(metadata, headings), piece.place),
                 conversation=document.uri,
                 source=SourceRef(
                     uri=document.uri,
@@ -121,6 +137,27 @@ def _parsed(text: str, kind: DocumentFormat, now: datetime) -> Parsed:
     return html_blocks(text, now=now) if kind == "html" else Parsed(blocks=plain_blocks(text))
 
 
+def _laid_out(text: str, layout: Sequence[Stretch]) -> Parsed:
+    """The blocks of a text whose layout is known."""
+    blocks: list[Block] = []
+    end = 0
+    for stretch in layout:
+        own = text[stretch.start : stretch.end]
+        blocks.append(
+            Block(
+                text=own,
+                kind=stretch.kind,
+                level=stretch.level,
+                title=" ".join(own.split()) if stretch.kind == "heading" else "",
+                before=text[end : stretch.start] if blocks else "",
+                span=(stretch.start, stretch.end),
+                place=stretch.place,
+            )
+        )
+        end = stretch.end
+    return Parsed(blocks=blocks)
+
+
 def _path(title: str | None, piece: Piece, blocks: list[Block]) -> tuple[str, ...]:
     """The headings that a piece stands under, below the title unless the first heading repeats it."""
     if not title:
@@ -132,3 +169,7 @@ def _path(title: str | None, piece: Piece, blocks: list[Block]) -> tuple[str, ..
 
 def _with_heading(metadata: dict[str, Any], headings: tuple[str, ...]) -> dict[str, Any]:
     return {**metadata, "heading": list(headings)} if headings and "heading" not in metadata else dict(metadata)
+
+
+def _with_place(metadata: dict[str, Any], place: Place | None) -> dict[str, Any]:
+    return metadata if place is None or place[0] in metadata else {**metadata, place[0]: place[1]}

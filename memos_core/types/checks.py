@@ -130,6 +130,14 @@ def checked_document(document: Document) -> Document:
     if document.at is not None:
         in_utc(document.at)
     checked_metadata(document.metadata)
+    end = 0
+    for stretch in document.layout:
+        if not end <= stretch.start <= stretch.end <= len(document.text):
+            raise InvalidInput(
+                f"layout of document {document.uri!r}: the stretch from {stretch.start} to {stretch.end} is out of order, or "
+                f"reaches beyond the {len(document.text)} characters of the text"
+            )
+        end = stretch.end
     return document
 
 

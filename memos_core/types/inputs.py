@@ -13,6 +13,7 @@ from memos_core.types.items import Kind, Link, Mentions, Metadata, SourceRef
 IMAGE_MARK = "[image: "
 
 DocumentFormat = Literal["text", "markdown", "html"]
+Place = tuple[str, int | str]  # in a file that has such: ("page", 3), ("slide", 1), ("sheet", "Prices")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,23 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata = {}
 
 
+class Stretch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a stretch of a document's text is, where the file itself said so and not marks in the text.
+
+    Attributes:
+        start, end: characters of the text.
+        kind: what it is.
+        level: of a heading, 1 is the highest; 0 for everything else.
+        place: where in the file it stands; pieces never reach from one place to the next, and carry it as metadata.
+    """
+
+    start: int
+    end: int
+    kind: Literal["heading", "paragraph", "item", "table"] = "paragraph"
+    level: int = 0
+    place: Place | None = None
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A text that is read in pieces.
 
@@ -48,6 +66,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         author: who wrote it, if known.
         at: when it was written, if known.
         metadata: any JSON object; every piece gets it.
+        layout: what each stretch of the text is, in order, in the place of `format`; () where the text itself shows it.
+            Text outside of all stretches is not read.
     """
 
     text: str
@@ -57,6 +77,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     author: str | None = None
     at: datetime | None = None
     metadata: Metadata = {}
+    layout: tuple[Stretch, ...] = ()
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,12 +15,13 @@ from memos_core.cli.root import main
 
 COMMANDS = (
     *("add", "ingest", "search", "context", "list", "show", "history", "update", "delete", "restore", "rollback"),
-    *("cubes", "stats", "verify", "reindex", "reembed", "models", "version"),
+    *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "models", "version"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),
     *(["delete", "x"], ["restore", "x"], ["rollback", "x", "1"], ["cubes"], ["cubes", "grants", "x"], ["stats"]),
     *(["cubes", "share", "x", "--with", "y"], ["verify"], ["reindex"], ["reembed", "hashing", "--yes"]),
+    *(["backup", "safe"], ["vacuum"]),
 )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import EmbedderMismatch, WrongDimension
+from memos_core.events import event
 from memos_core.filters import Filter
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index import vectors
@@ -95,8 +96,10 @@ class CubeIndex:
             if token == self._token:
                 return
             head = self._store.head_seq(self.cube)
-            while self._seq < head:
-                self._follow(head)
+            if self._seq < head:
+                with event("memos.catch_up", cube=self.cube.name, after=self._seq, until=head):
+                    while self._seq < head:
+                        self._follow(head)
             self._token = token
 
     def _follow(self, head: int) -> None:

@@ -19,6 +19,21 @@ from memos_core.types.work import Body, CubeRow
 _v, _i, _b, _l = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c
 
 
+def check_all(connection: Connection, cube: CubeRow, dims: int | None) -> Iterator[str]:
+    """Everything below.
+
+    Args:
+        dims: length of the store's vectors; None where it has no embedder.
+    """
+    try:
+        yield from check_versions(connection, cube)
+        yield from check_items(connection, cube)
+        yield from check_chain(connection, cube)
+        yield from check_vectors(connection, cube, dims)
+    except TypeError as error:  # a page that has rotted may give anything in the place of a number or a text
+        yield f"rows hold something else than what was written ({error}); the rest was not compared"
+
+
 def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
     """Numbers without gaps, digests that fit, versions that belong to an item."""
     expected = 1

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -191,6 +192,52 @@ class Database:
             watch = self._watch
             return int(self._retried(lambda: watch.execute("PRAGMA data_version").fetchone()[0], None))
 
+    def facts(self) -> dict[str, str | int]:
+        """What SQLite says of itself and of this file."""
+        with self.reading() as connection:
+
+            def pragma(name: str) -> str | int:
+                found: str | int = connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                return found
+
+            page = int(pragma("page_size"))
+            levels = ("off", "normal", "full", "extra")
+            return {
+                "database": f"SQLite {sqlite3.sqlite_version}",
+                "journal_mode": pragma("journal_mode"),
+                "synchronous": levels[int(pragma("synchronous"))],
+                "secure_delete": pragma("secure_delete"),
+                "page_bytes": page,
+                "unused_bytes": int(pragma("freelist_count")) * page,
+                "log_bytes": _size(Path(f"{self.path}-wal")),
+                "bytes": sum(_size(Path(f"{self.path}{part}")) for part in ("", "-wal", "-shm")),
+            }
+
+    def vacuum(self) -> None:
+        """Move everything to the front of the file and cut the rest off.
+
+        Others may read meanwhile; writers wait. Nothing is lost if it is interrupted: the file stays as it was.
+
+        Raises:
+            StoreBusy: others kept writing (or reading one moment) until the deadline.
+            StoreFull: the disk has no room for a second copy of the database and a log of it.
+        """
+        free, needed = shutil.disk_usage(self.path.parent).free, 2 * self.path.stat().st_size
+        if free < needed:
+            raise StoreFull(
+                f"{self.name}: to vacuum it needs {needed >> 20} MB free, there are {free >> 20} MB; free some space first"
+            )
+        until = time.monotonic() + self._deadline
+        if not self._writer.acquire(timeout=self._deadline):
+            raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
+        try:
+            with self._translated(), closing(self._retried(self._raw_connection, until)) as connection:
+                connection.execute("PRAGMA temp_store=FILE")  # the copy is as large as the database
+                self._retried(lambda: connection.execute("VACUUM"), until)
+                self._retried(lambda: _truncate_wal(connection), until)
+        finally:
+            self._writer.release()
+
     # -- opening and closing ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -262,6 +309,7 @@ class Database:
             max_overflow=56,
             pool_timeout=self._deadline,
             skip_autocommit_rollback=True,
+            hide_parameters=True,  # they are people's memories: not for logs, nor for the text of errors
         )
 
         @event.listens_for(engine, "connect")
@@ -275,6 +323,19 @@ def _forget_connections(database: Database | None) -> None:
     """In a forked child: the parent's connections must not be used or closed here."""
     if database is not None:
         database.after_fork()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _truncate_wal(connection: sqlite3.Connection) -> None:
+    """Move the log into the database and empty it."""
+    blocked = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if blocked:
+        error = sqlite3.OperationalError("a reader or writer holds the log")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

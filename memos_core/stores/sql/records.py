@@ -13,8 +13,10 @@ from sqlalchemy import Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged
+from memos_core.events import event
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
+from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.engine import Database
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
 from memos_core.stores.sql.schema import position, seq_of
@@ -473,14 +475,32 @@ class SqlStore:
             if not whole_numbers(row):
                 return [f"the cube's row is gone or was altered: its number of changes is {row!r}"]
             cube = msgspec.structs.replace(cube, seq=row)
-            found: list[str] = []
-            try:
-                for check in (checks.check_versions, checks.check_items, checks.check_chain):
-                    found.extend(check(connection, cube))
-                found.extend(checks.check_vectors(connection, cube, dims))
-            except TypeError as error:  # a page that has rotted may give anything in the place of a number or a text
-                found.append(f"rows hold something else than what was written ({error}); the rest was not compared")
-            return found
+            return list(checks.check_all(connection, cube, dims))
+
+    # -- copies and upkeep ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqlSnapshot]:
+        """One moment of the whole store, to be copied while others go on."""
+        with self._database.reading() as connection:
+            yield SqlSnapshot(connection, self._statements, self.name, without=[STAGED])
+
+    @contextmanager
+    def filling(self) -> Iterator[SqlFilling]:
+        """One transaction that fills this store with a copy of another; raises AlreadyExists where it is not empty."""
+        with self._database.writing() as connection:
+            filling = SqlFilling(connection, self._statements, self.name)
+            yield filling
+        self.id = filling.id or self.id
+
+    def facts(self) -> dict[str, str | int]:
+        """What the database says of itself: name and version, bytes on disk, settings that matter."""
+        return self._database.facts()
+
+    def vacuum(self) -> None:
+        """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be."""
+        with event("memos.vacuum", store=self.id):
+            self._database.vacuum()
 
 
 _STATES = {str(state): state for state in LifecycleState}

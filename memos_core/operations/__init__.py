@@ -1,0 +1,1 @@
+"""Looking after a store: backups and what is in them."""
