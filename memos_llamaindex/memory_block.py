@@ -186,7 +186,8 @@ class MemosMemoryBlock(BaseMemoryBlock[str]):
         """Go on without memory, if that is what the application wants."""
         if not self.fail_open:
             raise error
-        _log.warning("memory is out of order: nothing was %s for %r", what, self.session, exc_info=error)
+        # Only the kind of error: messages of databases and models may quote what is remembered.
+        _log.warning("memory is out of order (%s): nothing was %s for %r", type(error).__name__, what, self.session)
 
     # -- as part of other things --------------------------------------------------------------------------------------
 

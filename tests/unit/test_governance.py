@@ -100,7 +100,11 @@ def test_what_no_policy_gives_is_denied(store: RecordStore, cube: CubeRow) -> No
     assert governance.exists("vault")
 
 
-@pytest.mark.parametrize("rights", [set(each) for n in range(5) for each in itertools.combinations(Right, n)], ids=str)
+@pytest.mark.parametrize(
+    "rights",
+    [set(each) for n in range(5) for each in itertools.combinations(Right, n)],
+    ids=lambda each: ",".join(sorted(each)) or "none",
+)
 def test_the_owner_has_all_rights_and_others_those_they_were_given(
     store: RecordStore, cube: CubeRow, rights: set[Right]
 ) -> None:
