@@ -98,6 +98,16 @@ def test_a_filter_and_a_past_moment_hold_on_every_page(mos: MOS) -> None:
 
 
 @pytest.mark.parametrize("vector", [True, False], ids=["vectors", "words"])
+def test_a_filter_that_leaves_few_has_all_of_them_weighed(mos: MOS, vector: bool) -> None:
+    """It narrows before the best are chosen: the order is that of the full scores, as in a small memory."""
+    hits = asking(mos, "one", vector=vector, where=F.n >= COUNT - 1000)(top_k=1000)
+    assert len(hits) == 1000 or not vector
+    sums = [sum(hit.parts.values()) for hit in hits]
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(sums))
+    assert hits[0].parts["feedback"] > 0
+
+
+@pytest.mark.parametrize("vector", [True, False], ids=["vectors", "words"])
 def test_what_is_looked_at_closer_has_the_signals_of_a_full_search(
     mos: MOS, vector: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
