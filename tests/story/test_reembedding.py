@@ -352,9 +352,12 @@ def test_a_model_of_the_same_name_with_other_vectors_replaces_them_everywhere(tm
             return super().embed(texts)[:, ::-1].copy()
 
     with filled(tmp_path, 5, embedder=HashingEmbedder(256)) as mos:
-        mos.reindex()
         check(mos, HashingEmbedder(256), items=5)
-        assert mos.reembed(Repaired(256)) == 5
+        with MOS.open(tmp_path, embedder=HashingEmbedder(256)) as other:
+            assert other.session("alice").search(QUESTION)
+            assert mos.reembed(Repaired(256)) == 5
+            with pytest.raises(EmbedderMismatch, match="open it anew"):
+                other.session("alice").search(QUESTION)
         check(mos, Repaired(256), items=5)
     with MOS.open(tmp_path, embedder=Repaired(256)) as mos:
         check(mos, Repaired(256), items=5)

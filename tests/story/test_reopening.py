@@ -210,6 +210,16 @@ def test_closing_waits_for_none_and_harms_none(tmp_path: Path) -> None:
         assert mos.verify() == []
 
 
+def test_a_search_of_several_cubes_that_meets_the_closing_says_so(tmp_path: Path) -> None:
+    """The threads that ask cubes side by side are let go first."""
+    with MOS.open(tmp_path) as mos:
+        fill(mos)
+        both = mos.session("alice", read_from=["alice", "team"], write_to=[])
+        mos._pool.shutdown()
+        with pytest.raises(StoreClosed, match="is closed"):
+            both.search(QUESTION)
+
+
 def test_async_sessions_of_a_closed_store_say_so(tmp_path: Path) -> None:
     async def story() -> None:
         async with AsyncMOS.open(tmp_path) as mos:
