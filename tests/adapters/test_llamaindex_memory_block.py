@@ -642,11 +642,11 @@ async def test_an_outage_is_an_error_and_nothing_is_lost(
         assert await going_on.aget([user("What is my dog called?")], session_id="thread-2") == ""
         await going_on.aput([user("one more")], session_id="thread-2")
         assert [record.getMessage().split(" for ")[0] for record in caplog.records] == [
-            "memory is out of order: nothing was recalled",
-            "memory is out of order: nothing was stored",
-            "memory is out of order: nothing was stored",
+            "memory is out of order (EmbeddingFailed): nothing was recalled",
+            "memory is out of order (EmbeddingFailed): nothing was stored",
+            "memory is out of order (EmbeddingFailed): nothing was stored",
         ]
-        assert all(record.exc_info for record in caplog.records)
+        assert not any(record.exc_info for record in caplog.records)  # a model's message may quote the text
 
 
 async def test_errors_that_are_no_outage_are_always_errors(mos: MOS, alice: Session) -> None:
