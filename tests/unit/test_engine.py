@@ -65,7 +65,7 @@ def test_a_writer_waits_until_the_other_one_has_finished(tmp_path: Path) -> None
         with locked(tmp_path / "memos.db"):
             waiting = pool.submit(ann.add, "Second.")
             with pytest.raises(TimeoutError):
-                waiting.result(0.3)
+                waiting.result(1.5)  # longer than SQLite itself waits
         assert waiting.result(20).new
         assert len(ann.list()) == 2
 
