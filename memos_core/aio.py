@@ -13,16 +13,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from memos_core.context import Context
 from memos_core.errors import StoreClosed
 from memos_core.mos import MOS
 from memos_core.plaintext.commit import Overtaken
+from memos_core.plaintext.reembed import Progress
 from memos_core.session import Session
 from memos_core.types.access import Actor
 from memos_core.types.items import Hits
 from memos_core.view import Added
+
+if TYPE_CHECKING:
+    from memos_core.operations.restore import Restored
 
 WORKERS = 8
 _P = ParamSpec("_P")
@@ -206,6 +210,13 @@ class AsyncMOS:
     def from_config(cls, path: str | Path, *, workers: int = WORKERS) -> AsyncMOS:
         """The store that a TOML file describes, opened when the `async with` block is entered."""
         return cls(functools.partial(MOS.from_config, path), workers=workers)
+
+    @staticmethod
+    async def restore(
+        folder: str | Path, location: str | Path, *, number: int | None = None, progress: Progress | None = None
+    ) -> Restored:
+        """As `MOS.restore`."""
+        return await asyncio.to_thread(MOS.restore, folder, location, number=number, progress=progress)
 
     @classmethod
     def of(cls, mos: MOS, *, workers: int = WORKERS) -> AsyncMOS:

@@ -24,14 +24,14 @@ def public(kind: type) -> dict[str, Any]:
     return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
 
 
-def call_of(method: Any) -> list[tuple[str, Any]]:
+def call_of(method: Any) -> list[tuple[str, Any, Any]]:
     """What a caller may pass: names, kinds and defaults."""
-    signature = inspect.signature(method)
-    return [(each.name, each.kind, each.default) for each in list(signature.parameters.values())[1:]]
+    parameters = inspect.signature(method).parameters.values()
+    return [(each.name, each.kind, each.default) for each in parameters if each.name != "self"]
 
 
-# What needs no awaiting, or has another way: the clock, and objects that reach the store themselves.
-NOT_AWAITED = {Session: {"now", "view"}, MOS: {"cube", "after_fork", "open", "from_config"}}
+# What needs no awaiting, or is reached through `.sync`: the clock, and objects that reach the store themselves.
+NOT_AWAITED = {Session: {"now", "view"}, MOS: {"cube", "store", "embedder", "after_fork", "open", "from_config"}}
 
 
 @pytest.mark.parametrize(("plain", "awaited"), [(Session, AsyncSession), (MOS, AsyncMOS)])
@@ -44,6 +44,9 @@ def test_every_method_has_an_awaited_twin_with_the_same_arguments(plain: type, a
         if isinstance(method, property):
             assert isinstance(twin, property), name
             continue
+        if isinstance(method, staticmethod):
+            assert isinstance(twin, staticmethod), name
+            method, twin = method.__func__, twin.__func__
         assert inspect.iscoroutinefunction(twin), name
         assert twin.__doc__, name
         if not any(
@@ -65,7 +68,7 @@ async def test_twins_that_take_options_take_the_same_ones(mos: AsyncMOS, name: s
 
 
 async def test_a_whole_story_awaited(tmp_path: Path) -> None:
-    async with AsyncMOS.open(tmp_path, embedder="hashing") as mos:
+    async with AsyncMOS.open(tmp_path / "store", embedder="hashing") as mos:
         alice = await mos.session("alice", conversation="t")
         assert (alice.actor.id, alice.conversation) == ("alice", "t")
         assert (alice.read_from, alice.write_to) == (["alice"], ["alice"])
@@ -94,9 +97,13 @@ async def test_a_whole_story_awaited(tmp_path: Path) -> None:
         assert await mos.reindex("alice") == {"alice": 5}  # versions, deletions apart
         assert await mos.reembed("hashing:64") > 0
         assert (await mos.stats())["dims"] == 64
+        assert (await mos.vacuum()).database_after > 0
+        await mos.backup(tmp_path / "backups")
+        await AsyncMOS.restore(tmp_path / "backups", tmp_path / "again")
         before = snapshot(mos.sync)
-    with MOS.open(tmp_path) as sync:
-        assert snapshot(sync) == before
+    for folder in (tmp_path / "store", tmp_path / "again"):
+        with MOS.open(folder) as sync:
+            assert snapshot(sync) == before
 
 
 async def test_errors_come_through_as_they_are(mos: AsyncMOS) -> None:

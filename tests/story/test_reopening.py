@@ -131,6 +131,8 @@ MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "reindex": lambda mos: mos.reindex(),
     "reembed": lambda mos: mos.reembed("hashing"),
     "stats": lambda mos: mos.stats(),
+    "vacuum": lambda mos: mos.vacuum(),
+    "backup": lambda mos: mos.backup("never made"),
 }
 CUBE_CALLS: dict[str, Callable[[MemCube], Any]] = {
     "get": lambda cube: cube.get("home"),
