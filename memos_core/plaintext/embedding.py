@@ -298,10 +298,10 @@ class Embedding:
         if embedder is None or isinstance(embedder, GivenVectors) or not text.strip():
             return None
         if isinstance(embedder, TokenEmbedder) and embedder.token_dims:
-            dense, tokens, words = embedder.embed_question(text, late)
+            dense, tokens, words = numbers.asked(embedder, lambda both: embedder.embed_question(*both), (text, late))
             tokens = numbers.answered(embedder, tokens, (len(words), record.token_dims))
         else:
-            dense, tokens, words = embedder.embed_query(text), None, []
+            dense, tokens, words = numbers.asked(embedder, embedder.embed_query, text), None, []
         dense = numbers.answered(embedder, dense, (record.dims,))
         return QueryVectors(dense, tokens, tuple(words), record.background, bound.mark)
 
@@ -344,7 +344,9 @@ def measured_record(embedder: Embedder | None, spec: str) -> EmbedderRecord:
     record = unmeasured_record(embedder, spec)
     if embedder is None or isinstance(embedder, GivenVectors):
         return record
-    unrelated = numbers.answered(embedder, embedder.embed(UNRELATED), (len(UNRELATED), record.dims))
+    unrelated = numbers.answered(
+        embedder, numbers.asked(embedder, embedder.embed, UNRELATED), (len(UNRELATED), record.dims)
+    )
     return msgspec.structs.replace(record, background=background(normalise(unrelated)))
 
 
@@ -360,10 +362,10 @@ def encode_all(embedder: Embedder, texts: Sequence[str], dims: int) -> list[Vect
     if not texts:
         return []
     if isinstance(embedder, TokenEmbedder) and embedder.token_dims:
-        dense, tokens = embedder.embed_tokens(texts)
+        dense, tokens = numbers.asked(embedder, embedder.embed_tokens, texts)
         checked = numbers.answered_tokens(embedder, tokens, len(texts), embedder.token_dims)
         encoded: list[bytes | None] = [encode_tokens(own) for own in checked]
     else:
-        dense, encoded = embedder.embed(texts), [None] * len(texts)
+        dense, encoded = numbers.asked(embedder, embedder.embed, texts), [None] * len(texts)
     rows = normalise(numbers.answered(embedder, dense, (len(texts), dims))).astype("<f4")
     return [VectorBlobs(row.tobytes(), own) for row, own in zip(rows, encoded, strict=True)]

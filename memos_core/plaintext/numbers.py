@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.errors import EmbeddingFailed, WrongDimension
+from memos_core.errors import EmbeddingFailed, MemosError, WrongDimension
 from memos_core.protocols.models import Embedder
 
 Floats = NDArray[np.float32]
+_A = TypeVar("_A")
+_R = TypeVar("_R")
 
 
 def given(vectors: object) -> Floats:
@@ -26,6 +29,20 @@ def given(vectors: object) -> Floats:
     if not np.isfinite(found).all():
         raise WrongDimension("vectors with numbers that are not finite cannot be compared")
     return found
+
+
+def asked(embedder: Embedder, method: Callable[[_A], _R], argument: _A) -> _R:
+    """What a model's method answers with.
+
+    Raises:
+        EmbeddingFailed: it raised; an error of memos stays what it is.
+    """
+    try:
+        return method(argument)
+    except MemosError:
+        raise
+    except Exception as error:
+        raise EmbeddingFailed(f"{embedder.identity} failed: {type(error).__name__}: {error}") from error
 
 
 def answered(embedder: Embedder, vectors: object, shape: tuple[int, ...]) -> Floats:
