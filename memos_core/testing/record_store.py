@@ -12,6 +12,7 @@ from memos_core.testing.copying import CopyingContract
 from memos_core.testing.record_keeping import RecordKeepingContract
 from memos_core.testing.record_transactions import TransactionContract
 from memos_core.testing.stores import Clock, vector
+from memos_core.types.access import Right
 from memos_core.types.items import LifecycleState, Link, SourceRef
 from memos_core.types.work import Body, Put, VectorBlobs
 
@@ -229,6 +230,40 @@ class RecordStoreContract(TransactionContract, RecordKeepingContract, CopyingCon
         assert [each.name for each in store.cubes()] == sorted([*names, "alice"]), "in order of code points"
         assert all((found := store.cube(name)) is not None and found.name == name for name in names)
         assert store.cube("B") is None
+
+    def test_cubes_are_kept_apart(self, store: RecordStore, other: RecordStore) -> None:
+        """Equal ids, keys, identities and conversations in two cubes have nothing to do with each other."""
+        cubes = [self.create(store, name) for name in ("one", "two", "three")]
+        for cube in cubes[:2]:
+            put = Put(
+                id="x", op="add", text=f"of {cube.name}", body=Body(key="k"), dedup=7, vectors=vector(cube.number)
+            )
+            self.write(store, cube, put)
+        self.write(store, cubes[1], Put(id="y", op="add", text="of two", body=Body(key="other"), dedup=8))
+        self.edit(store, cubes[0], "x", "of one, changed")
+        self.share(store, cubes[0], "bob", Right.READ)
+        for cube, heads in zip(cubes, ({"x": 2}, {"x": 1, "y": 1}, {}), strict=True):
+            assert {id: head.version for id, head in other.heads(cube, ["x", "y"]).items()} == heads
+            assert {id: head.version for id, head in other.heads_by_dedup(cube, [7, 8]).items()} == (
+                {7: 2} if cube.name == "one" else {7: 1, 8: 1} if heads else {}
+            )
+            assert {head.id for head in other.heads_by_key(cube, ["k", "other"]).values()} == (
+                {"y", "x"} if cube.name == "two" else set()  # in "one" the change took the key away
+            )
+            assert all(record.text and record.text.startswith(f"of {cube.name}") for record, _ in self.log(other, cube))
+            assert len(list(other.bodies(cube, 0, 9))) == other.counts(cube)["versions"] == other.head_seq(cube)
+            assert other.counts(cube)["items"] == len(heads)
+            assert (
+                set(other.vectors(cube, [1, 2, 3]))
+                == set(other.dense_vectors(cube, [1, 2, 3]))
+                == ({1} if heads else set())
+            )
+            assert [grant.grantee for grant in other.grants(cube)] == (["bob"] if cube.name == "one" else [])
+            with store.begin(actor="alice", action="look") as transaction:
+                row = transaction.cube(cube.name)
+                assert row is not None
+                assert set(transaction.heads(row, ["x", "y"])) == set(heads)
+                assert transaction.reserve_positions(row, "c", 1) == 0
 
     def test_numbers_at_the_edges(self, store: RecordStore, clock: Clock) -> None:
         cube = self.create(store)

@@ -120,6 +120,19 @@ def test_one_drops_the_files_of_the_other(world: World, tmp_path: Path) -> None:
     check(world.index(tmp_path / "files"), world)
 
 
+def test_what_one_has_written_the_other_takes_up(world: World, tmp_path: Path) -> None:
+    """Otherwise its tail would grow and grow, and it would never write again."""
+    one, two = world.index(tmp_path / "files"), world.index(tmp_path / "files")
+    for _ in range(8):
+        add(world, 4)
+        one.catch_up()
+        check(two, world)
+        for index in (one, two):
+            assert len(index._tail) < 12
+    for index in (one, two):
+        assert {part.file for part in index.parts[:-1]} & segments(tmp_path / "files")
+
+
 def test_files_that_vanish_while_they_are_in_use(world: World, tmp_path: Path) -> None:
     add(world, 10)
     index = world.index(tmp_path / "files")
@@ -251,6 +264,23 @@ def test_a_change_that_cannot_be_read_stops_the_index_before_it(world: World, tm
     _run(path, "UPDATE versions SET text = ? WHERE text = 'forged'", good[0])
     for index in followers:
         check(index, world)
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_one_that_is_interrupted_has_not_half_of_what_came(world: World, tmp_path: Path, files: bool) -> None:
+    """Ctrl-C between the plain columns of some rows and their words."""
+    add(world, 6)
+    index = world.index(tmp_path / "files" if files else None)
+    add(world, 3)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(index._tail, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index.catch_up()
+    check(index, world)
 
 
 def test_vectors_of_another_length_stop_the_index_before_them(world: World) -> None:

@@ -217,6 +217,34 @@ mos.close()
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_child_forked_while_a_thread_was_writing_is_not_stuck(tmp_path: Path) -> None:
+    code = f"""
+import os, threading
+from memos_core import MOS
+mos = MOS.open({str(tmp_path)!r}, deadline=20)
+ann = mos.session("ann")
+ann.add("Before.")
+inside, enough = threading.Event(), threading.Event()
+def write():
+    with mos._store.begin(actor="ann", action="add"):
+        inside.set()
+        enough.wait()
+thread = threading.Thread(target=write)
+thread.start()
+inside.wait()
+threading.Timer(0.3, enough.set).start()
+child = os.fork()
+if child == 0:
+    ann.add("After.")
+    os._exit(0)
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+assert sorted(item.text for item in ann.list()) == ["After.", "Before."]
+mos.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "saying"),
     [

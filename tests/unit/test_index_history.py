@@ -107,12 +107,16 @@ def test_rows_that_have_died_are_still_there_for_the_past(start: Any, history: l
         world = World(Path(folder) / "store")
         try:
             world.add(start)
+            segments = Path(folder) / "segments"
+            index = world.index(segments, flush_rows=5)
             for pick in range(0, 60, 2):
                 world.change(pick, metadata={"m": pick})
-            index = world.index(Path(folder) / "segments", flush_rows=16)
+                if pick % 3 == 0:
+                    index.catch_up()
             play(world, history, index.catch_up)
+            index.catch_up()
             assert any(part.history for part in index.parts)
-            for each in (index, world.index(Path(folder) / "segments", flush_rows=16)):
+            for each in (index, world.index(segments, flush_rows=5)):
                 check_all(each, world, [query])
                 check_past(each, world)
         finally:

@@ -71,7 +71,7 @@ def test_long_postings_are_counted_without_gathering_them(monkeypatch: pytest.Mo
 def test_postings_of_several_parts_become_one() -> None:
     left, right = [["a", "b"], [], ["b", "b"]], [["c"], ["a", "c", "c"]]
     one, two = tail_of(left).entries(), tail_of(right).entries()
-    arrays = pack(*(np.concatenate(pair) for pair in zip(two, (one[0], one[1] + 2, one[2]), strict=True)))
+    arrays = pack(*(np.concatenate(pair) for pair in zip((one[0], one[1] + 2, one[2]), two, strict=True)))
     both = MappedPostings(*(arrays[f"term_{name}"] for name in ("hashes", "starts", "rows", "counts")), 5)
     check(both, [*right, *left])
 

@@ -88,13 +88,19 @@ class Database:
         self._deadline = deadline
         self._patience = min(1.0, deadline)  # seconds that SQLite itself waits; the rest is waited for here
         self._writer = threading.Lock()
+        self._held_by: int | None = None  # the thread that writes
+        self._waiting_for_fork = False
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
         self._closed = False
         self._prepare_file()
         self.engine = self._make_engine()
         own = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget_connections(own()))
+        os.register_at_fork(
+            before=lambda: _before_fork(own()),
+            after_in_parent=lambda: _after_fork(own()),
+            after_in_child=lambda: _forget_connections(own()),
+        )
 
     # -- transactions -------------------------------------------------------------------------------------------------
 
@@ -114,10 +120,12 @@ class Database:
         until = time.monotonic() + self._deadline
         if not self._writer.acquire(timeout=self._deadline):
             raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
+        self._held_by = threading.get_ident()
         try:
             with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
                 yield connection
         finally:
+            self._held_by = None
             self._writer.release()
 
     @contextmanager
@@ -249,9 +257,22 @@ class Database:
                 self._watch = None
         self.engine.dispose()
 
+    def before_fork(self) -> None:
+        """Wait until no other thread writes: a child would take SQLite's notes of that thread's lock for its own, for ever."""
+        if self._held_by != threading.get_ident():
+            self._waiting_for_fork = self._writer.acquire(timeout=self._deadline)
+
+    def after_fork_in_parent(self) -> None:
+        """Let the threads go on."""
+        if self._waiting_for_fork:
+            self._waiting_for_fork = False
+            self._writer.release()
+
     def after_fork(self) -> None:
-        """Forget all connections without closing them."""
+        """In the child: forget all connections without closing them."""
         self._watch = None
+        self._held_by = None
+        self._waiting_for_fork = False
         self._writer = threading.Lock()
         self._watch_lock = threading.Lock()
         self.engine.dispose(close=False)
@@ -317,6 +338,16 @@ class Database:
             self._retried(lambda: _set_up(raw), None)
 
         return engine
+
+
+def _before_fork(database: Database | None) -> None:
+    if database is not None:
+        database.before_fork()
+
+
+def _after_fork(database: Database | None) -> None:
+    if database is not None:
+        database.after_fork_in_parent()
 
 
 def _forget_connections(database: Database | None) -> None:
