@@ -14,7 +14,20 @@ from cli_running import COMMAND, Memos
 from memos_core.cli.root import main
 
 COMMANDS = (
-    *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore", "rollback"),
+    *(
+        "add",
+        "ingest",
+        "import",
+        "search",
+        "context",
+        "list",
+        "show",
+        "history",
+        "update",
+        "delete",
+        "restore",
+        "rollback",
+    ),
     *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "models", "version"),
 )
 READING = (
