@@ -4,6 +4,7 @@
 
     location = "./memory"        # relative to the file
     embedder = "minilm"
+    vectors = "chroma"           # who keeps copies of the vectors of larger cubes (docs/vectors.md)
     deadline = 30.0              # seconds to wait while other processes write
     index_budget_mb = 512
 
@@ -26,6 +27,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     location: str = "./memory"
     embedder: str | None = None
+    vectors: str | None = None
+    vectors_from: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    vectors_deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
     deadline: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     index_budget_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
 
@@ -34,6 +38,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {
             "location": self.location,
             "embedder": self.embedder,
+            "vectors": self.vectors,
+            "vectors_from": self.vectors_from,
+            "vectors_deadline": self.vectors_deadline,
             "deadline": self.deadline,
             "index_budget": self.index_budget_mb << 20,
         }

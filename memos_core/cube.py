@@ -12,7 +12,7 @@ from memos_core.governance.governance import Governance
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
-from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.protocols.storage import Nearest, RecordStore, Transaction
 from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.items import MemoryItem, Version
 from memos_core.types.names import check_cube_name
@@ -146,7 +146,7 @@ class MemCube:
 
     def nearest(
         self, vector: Floats, count: int = 10, *, where: Where = None, as_of: int | datetime | None = None
-    ) -> list[tuple[MemoryItem, float]]:
+    ) -> Nearest[tuple[MemoryItem, float]]:
         """The items whose vectors are nearest, with their exact cosines, best first: vector search and nothing else.
 
         Args:
@@ -160,7 +160,7 @@ class MemCube:
         """
         row, moment = self.require(Right.READ), self.moment(as_of)
         found = self._memory.nearest(row, vector, count, where=parse_where(where), as_of=moment)
-        return [(record.to_item(), score) for record, score in found]
+        return Nearest([(record.to_item(), score) for record, score in found], degraded=found.degraded)
 
     def history(self, id: str) -> list[Version]:
         """All versions of an item, oldest first, deletions among them."""
@@ -184,9 +184,18 @@ class MemCube:
         return as_of
 
     def catch_up(self) -> int:
-        """Bring the cube's index up to date, as every search does first; returns the number of its last change."""
-        index = self._memory.indexes.get(self.require(Right.READ))
+        """Bring the cube's index up to date, as every search does first; returns the number of its last change.
+
+        A copy of its vectors that somebody else keeps (`MOS.open(..., vectors=...)`) is brought up to date too; searches
+        leave that to the background.
+
+        Raises:
+            FollowerUnavailable: whoever keeps the copy cannot be reached, or is not to be trusted.
+        """
+        row = self.require(Right.READ)
+        index = self._memory.indexes.get(row)
         index.catch_up()
+        self._memory.followers.catch_up(row)
         return index.seq
 
     def stats(self) -> dict[str, Any]:
@@ -200,6 +209,7 @@ class MemCube:
             "changes": self._store.head_seq(row),
             **self._store.counts(row),
             "index": index.stats(),
+            "vectors_at": self._memory.followers.stats(row),
         }
 
     # -- sharing --------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ MemosError
 │   ├── ForeignStore               a database, but not one of ours
 │   ├── NewerSchema                written by a newer memos
 │   ├── StoreClosed                used after close()
+│   ├── FollowerUnavailable        whoever keeps a copy of the vectors cannot be reached, or is not to be trusted
 │   ├── UnsupportedStore           a location or backend nobody here can open
 │   ├── NotABackup                 a folder without backups, or with those of another store
 │   └── BackupDamaged              files of a backup that are not what was written
@@ -145,6 +146,10 @@ class NewerSchema(StoreError):
 
 class StoreClosed(StoreError):
     """Used after close()."""
+
+
+class FollowerUnavailable(StoreError):
+    """Whoever keeps a copy of the vectors (Chroma, a host's store) cannot be reached, or is not to be trusted now."""
 
 
 class UnsupportedStore(StoreError):

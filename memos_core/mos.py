@@ -29,6 +29,7 @@ from memos_core.governance.governance import DEFAULT_POLICIES, Governance
 from memos_core.governance.policies import Policy
 from memos_core.models.loading import load_embedder
 from memos_core.plaintext.embedding import Embedding, recorded
+from memos_core.plaintext.followers import Followers
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.indexes import Indexes
 from memos_core.plaintext.reembed import Progress, reembed
@@ -37,6 +38,7 @@ from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
+from memos_core.stores.following import NOBODY_FOLLOWS, Following, settle
 from memos_core.stores.index.upkeep import drop_stale
 from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite, require_sqlite
 from memos_core.types.access import OPERATOR, Actor, Right
@@ -97,6 +99,7 @@ class MOS:
         policies: who may do what.
         now: the clock.
         scratch: a folder to remove when closed.
+        following: who keeps copies of the vectors of the larger cubes.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder.
@@ -114,6 +117,7 @@ class MOS:
         policies: Sequence[Policy] = DEFAULT_POLICIES,
         now: Callable[[], datetime] = utc_now,
         scratch: Path | None = None,
+        following: Following = NOBODY_FOLLOWS,
     ) -> None:
         self._store = store
         self._now = now
@@ -125,8 +129,9 @@ class MOS:
         self._closed = False
         self._embedding = Embedding(store, embedder, spec=spec, missing=missing)
         self._indexes = Indexes(store, self._embedding, folder=index_folder, budget=index_budget)
-        self._memory = GeneralTextMemory(store, self._embedding, self._indexes)
-        self._searcher = Searcher(store, self._embedding, self._indexes, pool=self._pool, now=now)
+        self._followers = Followers(store, self._embedding, self._indexes, following)
+        self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
+        self._searcher = Searcher(store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now)
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
@@ -137,6 +142,9 @@ class MOS:
         *,
         embedder: object = None,
         create: bool = True,
+        vectors: object = None,
+        vectors_from: int | None = None,
+        vectors_deadline: float | None = None,
         deadline: float = 30.0,
         index_budget: int = 1 << 29,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
@@ -150,6 +158,11 @@ class MOS:
                 the methods of LangChain's Embeddings, LlamaIndex's BaseEmbedding or memos' own Embedder. None takes the one
                 that the store remembers by name; a new store then has none, and search is lexical. "none" loads none
                 whatever the store remembers: reading goes on by words alone.
+            vectors: who keeps copies of the vectors of larger cubes, and finds candidates among them: "chroma" (in the store's
+                folder), "chroma:FOLDER", "chroma:http://HOST:PORT", or a vector store object of LangChain or LlamaIndex.
+                None takes those that the store remembers by name, "none" has it forget them. See docs/vectors.md.
+            vectors_from: cubes with fewer items are left to the embedded index (200,000).
+            vectors_deadline: seconds a search waits for them (0.5); then the embedded index answers.
             create: False refuses to make a store where there is none.
             deadline: seconds to wait at most while other processes write.
             index_budget: bytes of memory for the indexes of all cubes together.
@@ -158,6 +171,7 @@ class MOS:
 
         Raises:
             StoreNotFound: there is none, and none shall be made.
+            InvalidConfig: nobody is known under what `vectors` says, or an object has not the methods.
             UnsupportedStore: a URL of a database that is not supported.
             EmbedderMismatch: the store was filled with another embedder.
             ModelNotFound, MissingPackage: the embedder cannot be loaded.
@@ -174,6 +188,7 @@ class MOS:
         try:
             if embedder is None:
                 made, spec, missing = _remembered(store)
+            following = settle(store, vectors, least=vectors_from, deadline=vectors_deadline, folder=folder)
             return cls(
                 store,
                 embedder=made,
@@ -184,6 +199,7 @@ class MOS:
                 policies=policies,
                 now=now,
                 scratch=scratch,
+                following=following,
             )
         except BaseException:
             store.close()
@@ -324,14 +340,20 @@ class MOS:
         Returns:
             Every difference; none when all is well.
         """
-        return [
-            finding
-            for row in self._rows(name)
-            for finding in verify_cube(self._store, self._embedding, self._indexes, row, repair=repair)
-        ]
+        found: list[Finding] = []
+        for row in self._rows(name):
+            found += verify_cube(self._store, self._embedding, self._indexes, row, repair=repair)
+            found += self._followers.verify(row, repair=repair)
+        return found
 
     def reindex(self, name: str | None = None) -> dict[str, int]:
-        """Throw the index of a cube (None: of all) away and build it from the truth; rows by cube."""
+        """Throw the index of a cube (None: of all) away and build it from the truth; rows by cube.
+
+        Copies of its vectors that others keep are made anew too.
+
+        Raises:
+            FollowerUnavailable: whoever keeps them cannot be reached; the index itself has been built.
+        """
         counts = {}
         for row in self._rows(name):
             index = self._indexes.get(row)
@@ -339,6 +361,7 @@ class MOS:
             index.catch_up()
             index.flush()
             counts[row.name] = len(index.table)
+            self._followers.reindex(row)
         return counts
 
     def reembed(self, embedder: object, *, progress: Progress | None = None) -> int:
@@ -424,6 +447,7 @@ class MOS:
             "lexical_only": self._embedding.lacking,
             "cubes": len(self._store.cubes()),
             "index_bytes": self._indexes.nbytes,
+            "vectors": self._followers.name,
         }
 
     def _rows(self, name: str | None) -> list[CubeRow]:
@@ -440,6 +464,7 @@ class MOS:
             self._closed = True
         self._pool.shutdown(wait=True)
         try:
+            self._followers.close()
             self._indexes.close()
         finally:
             self._store.close()
@@ -454,6 +479,7 @@ class MOS:
         self._governance.after_fork()
         self._embedding.after_fork()
         self._indexes.after_fork()
+        self._followers.after_fork()
 
     def _check_open(self) -> None:
         if self._closed:

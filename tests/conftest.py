@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+from chroma_running import chroma, embedded, server  # noqa: F401 - fixtures
 from hypothesis import HealthCheck, settings
 
 for name, value in {

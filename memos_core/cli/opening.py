@@ -52,6 +52,8 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
         arguments = {"location": settings.store or os.environ.get("MEMOS_STORE") or DEFAULT_STORE}
     if settings.embedder:
         arguments["embedder"] = settings.embedder
+    if settings.vectors:
+        arguments["vectors"] = settings.vectors
     return arguments
 
 

@@ -19,6 +19,7 @@ class Settings:
         actor: on whose behalf; None: not said.
         cubes: to read from and write to; () for the actor's own.
         embedder: by name; None: not said.
+        vectors: who keeps copies of the vectors; None: not said.
         as_json: answer in JSON.
         no_color: no colours, even on a terminal.
         quiet: answers and errors only.
@@ -30,6 +31,7 @@ class Settings:
     actor: str | None = None
     cubes: tuple[str, ...] = ()
     embedder: str | None = None
+    vectors: str | None = None
     as_json: bool = False
     no_color: bool = False
     quiet: bool = False
@@ -63,6 +65,9 @@ def _common_options() -> list[click.Parameter]:
             "--embedder",
             metavar="SPEC",
             help="For a new store: minilm, minilm:FOLDER, hashing, none. It is remembered.",
+        ),
+        CommonOption(
+            "--vectors", metavar="SPEC", help="Who keeps copies of vectors: chroma, chroma:URL, none. It is remembered."
         ),
         CommonOption("--json", "as_json", is_flag=True, help="Answer in JSON (lists: a line each)."),
         CommonOption("--no-color", "no_color", is_flag=True, help="No colours."),

@@ -17,7 +17,7 @@ from memos_core.cli.options import CommonOption, Group, Settings, write_as_is
 from memos_core.errors import MemosError
 
 _SECTIONS: Final = {
-    "Remember": {"add": "add", "ingest": "ingest"},
+    "Remember": {"add": "add", "ingest": "ingest", "import": "imports"},
     "Find": {"search": "search", "context": "search", "list": "listing", "show": "listing", "history": "history"},
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
     "Share": {"cubes": "cubes"},

@@ -61,6 +61,7 @@ def _show_stats(store: dict[str, Any], cubes: list[dict[str, Any]], output: Outp
             ("on disk", in_bytes(store["disk_bytes"])),
             ("embedder", f"{store['embedder']}{dims}{tokens}" if store["embedder"] else "none"),
             ("search", str(store["lexical_only"] or "by meaning and by words")),
+            ("vectors", str(store["vectors"] or "in the store alone")),
             ("cubes", f"{store['cubes']:,}"),
         ]
     )

@@ -11,8 +11,9 @@ from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotF
 from memos_core.filters import Filter
 from memos_core.plaintext.commit import Commit, Outcome, Overtaken, from_document, identity_number, needs_vectors
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
+from memos_core.plaintext.followers import Asked, Followers
 from memos_core.plaintext.indexes import Indexes
-from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.protocols.storage import Nearest, RecordStore, Transaction
 from memos_core.stores.index.cube_index import indexed_text
 from memos_core.types.inputs import Draft
 from memos_core.types.items import IdMaker, MemoryItem, Version
@@ -44,12 +45,14 @@ class GeneralTextMemory:
         store: the truth.
         embedding: the store's embedder.
         indexes: of its cubes.
+        followers: who keep copies of their vectors.
     """
 
-    def __init__(self, store: RecordStore, embedding: Embedding, indexes: Indexes) -> None:
+    def __init__(self, store: RecordStore, embedding: Embedding, indexes: Indexes, followers: Followers) -> None:
         self._store = store
         self.embedding = embedding
         self.indexes = indexes
+        self.followers = followers
         self._ids = IdMaker()
 
     # -- adding ---------------------------------------------------------------------------------------------------
@@ -281,7 +284,7 @@ class GeneralTextMemory:
 
     def nearest(
         self, cube: CubeRow, vector: Floats, count: int, *, where: Filter | None, as_of: int | None
-    ) -> list[tuple[Record, float]]:
+    ) -> Nearest[tuple[Record, float]]:
         """The items whose vectors are nearest by exact cosine, best first, ties by age.
 
         Raises:
@@ -289,12 +292,16 @@ class GeneralTextMemory:
         """
         vector = self.embedding.query_given(vector).dense
         index = self.indexes.get(cube)
+        asked = Asked() if as_of is not None else self.followers.ask(index, vector, count, where)
         with index.lock:
             index.catch_up()
             rows = index.matching(where, index.moment(as_of).rows)
+            if asked.likely is not None:
+                likely = asked.likely.rows(index, rows)
+                rows = likely if len(likely) >= min(count, len(rows)) else rows
             found = index.nearest_rows(vector, rows, count)
         records = self._store.records(cube, [seq for seq, _ in found])
-        return [(records[seq], score) for seq, score in found]
+        return Nearest([(records[seq], score) for seq, score in found], degraded=asked.degraded)
 
     def by_key(self, cube: CubeRow, key: str) -> str:
         """The id of the item that bears a key.

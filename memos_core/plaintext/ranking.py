@@ -57,6 +57,7 @@ FEEDBACK_ITEMS, FEEDBACK_TERMS = 5, 10
 # Above this many findable items a cheap first score over all of them picks the pool that all signals are computed for.
 FULL_ROWS: Final = 4096
 POOL: Final = 100  # best of the first score; their neighbours come on top
+CANDIDATES: Final = 4  # so many times the pool are asked of somebody else who keeps the vectors, and taken by words
 # Cosines between `UNRELATED` with all-MiniLM-L6-v2: other embedders' cosines are mapped to the same background.
 BACKGROUND_MEAN, BACKGROUND_SPREAD = 0.054, 0.073
 
@@ -81,6 +82,11 @@ class Recipe(msgspec.Struct, frozen=True):
     name: str
     weights: dict[Signal, float]
     calibration: Calibration
+
+    @property
+    def meant(self) -> bool:
+        """Whether meaning takes part."""
+        return not self.weights.keys().isdisjoint(("late", "dense", "near"))
 
 
 TOKENS: Final = Recipe(

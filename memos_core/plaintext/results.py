@@ -42,6 +42,7 @@ class Found(msgspec.Struct, frozen=True):
         seqs: of the items that may be hits: the changes that made them.
         signals: of those items, in the same order.
         more: whether it would find more in a further tier.
+        degraded: why somebody else found them than was asked to, or None.
     """
 
     place: Place
@@ -49,6 +50,7 @@ class Found(msgspec.Struct, frozen=True):
     seqs: Rows
     signals: Signals
     more: bool
+    degraded: str | None = None
 
 
 class Ranked:

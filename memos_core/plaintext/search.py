@@ -17,11 +17,12 @@ from memos_core.filters import Filter
 from memos_core.plaintext import ranking
 from memos_core.plaintext.cursors import Cursor, decode, digest_of, encode
 from memos_core.plaintext.embedding import Embedding, QueryVectors
+from memos_core.plaintext.followers import Asked, Followers
 from memos_core.plaintext.indexes import Indexes
 from memos_core.plaintext.question import Question, mostly_latin, take_apart, without_names
 from memos_core.plaintext.ranking import Recipe, Signal, recipe_for
 from memos_core.plaintext.results import Found, Place, Ranked
-from memos_core.plaintext.signals import Asking
+from memos_core.plaintext.signals import Asking, pool_size
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.columns import ABSENT_TIME
 from memos_core.types.items import Hits, MemoryItem, Page
@@ -72,6 +73,7 @@ class Searcher:
         store: the truth.
         embedding: of questions.
         indexes: of the cubes.
+        followers: who keep copies of their vectors.
         pool: where several cubes are asked side by side.
         now: the clock.
     """
@@ -81,6 +83,7 @@ class Searcher:
         store: RecordStore,
         embedding: Embedding,
         indexes: Indexes,
+        followers: Followers,
         *,
         pool: Executor,
         now: Callable[[], datetime],
@@ -88,6 +91,7 @@ class Searcher:
         self._store = store
         self._embedding = embedding
         self._indexes = indexes
+        self._followers = followers
         self.pool = pool
         self._now = now
 
@@ -137,7 +141,7 @@ class Searcher:
                 break
             tier += 1
         self._indexes.trim()
-        hits.degraded = degraded
+        hits.degraded = degraded or next((each.degraded for each in found if each.degraded), None)
         return hits
 
     def text_to_embed(self, places: Sequence[Place], text: str) -> str:
@@ -184,15 +188,20 @@ class Searcher:
         index = self._indexes.get(place.cube)
         if vectors is not None and vectors.mark != index.embedder:
             raise _Replaced
+        asked = Asked()
+        if place.as_of is None and vectors is not None and recipe.meant and not tier:
+            count = ranking.CANDIDATES * pool_size(wanted)
+            asked = self._followers.ask(index, vectors.dense, count, ask.where, least=ranking.FULL_ROWS + 1)
         with index.lock:
             index.catch_up()
             moment = index.moment(place.as_of)
             asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker)
             allowed = index.matching(ask.where, moment.rows)
-            pool = asking.pool(allowed, wanted, tier)
+            near = None if asked.likely is None else asked.likely.rows(index, allowed)
+            pool = asking.pool(allowed, wanted, tier, near)
             signals = asking.signals(pool)
             seq = index.seq if place.as_of is None else place.as_of
-            return Found(place, seq, index.table["seq"][signals.rows], signals, pool.more)
+            return Found(place, seq, index.table["seq"][signals.rows], signals, pool.more, asked.degraded)
 
     def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
         if len(places) == 1:

@@ -87,8 +87,7 @@ class Asking:
         self._question = question
         self._recipe = recipe
         self._vectors = vectors
-        meant = vectors is not None and not recipe.weights.keys().isdisjoint(("late", "dense", "near"))
-        self._dense = QueryVector(vectors.dense) if vectors is not None and meant else None
+        self._dense = QueryVector(vectors.dense) if vectors is not None and recipe.meant else None
         self._background = (0.0, 1.0) if vectors is None else vectors.background
         people = index.people(moment)
         number = None if asker is None else people.number_of(asker)
@@ -110,20 +109,22 @@ class Asking:
 
     # -- the pool -------------------------------------------------------------------------------------------------
 
-    def pool(self, allowed: Rows, wanted: int, tier: int = 0) -> Pool:
+    def pool(self, allowed: Rows, wanted: int, tier: int = 0, near: Rows | None = None) -> Pool:
         """The rows that all signals are computed for: all of a small cube, of a large one the best by a cheap score.
 
         Args:
             allowed: rows that may be hits, ascending.
             wanted: how many hits are asked for.
             tier: 0 for the first pool; each further tier is four times as large and holds those before it.
+            near: those of them (ascending) that are nearest in meaning, where somebody has found them already.
         """
         if len(allowed) <= ranking.FULL_ROWS:
             return Pool(allowed, np.zeros(len(allowed), dtype=np.int64), more=False)
-        scores = self._first_scores(allowed)
+        sizes = [pool_size(wanted) * 4**each for each in range(tier + 1)]
+        looked_at = allowed if near is None else self._candidates(allowed, near, ranking.CANDIDATES * sizes[-1])
+        scores = self._first_scores(looked_at)
         worth = len(allowed) if self._dense is not None else int((scores > 0).sum())
-        sizes = [max(ranking.POOL, 2 * wanted) * 4**each for each in range(tier + 1)]
-        chosen = allowed[best(scores.astype(np.float32), max(1, min(sizes[-1], worth)))]
+        chosen = looked_at[best(scores.astype(np.float32), max(1, min(sizes[-1], worth)))]
         together = self._with_neighbours(chosen)
         places = np.minimum(np.searchsorted(allowed, together), len(allowed) - 1)
         rows: Rows = together[allowed[places] == together]
@@ -137,12 +138,24 @@ class Asking:
         together: Rows = np.unique(around[valid])
         return together
 
+    def _candidates(self, allowed: Rows, near: Rows, count: int) -> Rows:
+        """The nearest in meaning and the best by words: what is among the best of both together is among those of one."""
+        told = self._told(allowed).astype(np.float32)
+        told[told <= 0] = -np.inf
+        chosen: Rows = np.union1d(near, allowed[best(told, count)])
+        return chosen
+
     def _first_scores(self, rows: Rows) -> Doubles:
         """A cheap first score: single items, no neighbours."""
-        weights = self._recipe.weights
-        scores = np.zeros(len(rows))
+        scores = self._told(rows)
         if self._dense is not None:
             scores += self._mapped(self._index.cosines(self._dense, rows))
+        return scores
+
+    def _told(self, rows: Rows) -> Doubles:
+        """What words, speakers and dates say for the first score."""
+        weights = self._recipe.weights
+        scores = np.zeros(len(rows))
         total = self._weights.sum()
         if total:
             lengths = self._index.table["length"]
@@ -296,6 +309,11 @@ class Asking:
                 last = around[:, ranking.REACH + direction * (step - 1)]
                 around[:, ranking.REACH + direction * step] = np.where(last >= 0, pointers[last], -1)
         return around, around >= 0
+
+
+def pool_size(wanted: int) -> int:
+    """How many of the best of the first score all signals are computed for, where so many hits are wanted."""
+    return max(ranking.POOL, 2 * wanted)
 
 
 def _open_side(days: Doubles) -> Doubles:

@@ -1,6 +1,7 @@
 """Short names of backends and models: name -> where it is, and what to install for it.
 
-Other people's packages add their own with entry points (groups "memos.stores" and "memos.embedders").
+Other people's packages add their own with entry points (groups "memos.stores", "memos.embedders" and
+"memos.vectors").
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ EMBEDDERS: Final = {
     "hashing": Known("memos_core.models.hashing:HashingEmbedder"),
     "given": Known("memos_core.models.given:GivenVectors"),
 }
+VECTORS: Final = {"chroma": Known("memos_core.stores.chroma_places:open_chroma", "chromadb", "chroma")}
 
 
 def find(name: str, known: dict[str, Known], group: str, what: str) -> Any:

@@ -202,6 +202,35 @@ class VectorIndexContract(StoreTests):
         self.check_all(index, truth)
         assert index.seq == len(truth.past) - 1
 
+    def test_what_it_can_do_is_known_before_it_is_asked(self, index: VectorIndex, truth: Truth) -> None:
+        assert index.abilities.exact == self.exact
+        truth.add(np.ones(DIMS))
+        index.catch_up()
+        assert index.abilities.exact == self.exact
+        found = index.nearest(np.ones(DIMS, dtype=np.float32), 1, deadline=60.0)
+        assert [seq for seq, _ in found] == [1]
+        assert found.degraded is None, "somebody else has answered"
+
+    def test_what_it_has_not_followed_yet_is_found(self, index: VectorIndex, truth: Truth) -> None:
+        random = np.random.default_rng(13)
+        ids = truth.add(*random.standard_normal((30, DIMS)))
+        index.catch_up()
+        truth.delete(ids[0])
+        truth.update(ids[1], random.standard_normal(DIMS))
+        truth.add(*random.standard_normal((3, DIMS)))
+        for _ in range(5):
+            query = random.standard_normal(DIMS)
+            found = [seq for seq, _ in index.nearest(np.asarray(query, dtype=np.float32), 5)]
+            assert found == [seq for seq, _ in truth.scan(query)[:5]]
+
+    def test_a_deadline_that_passes_changes_nothing_but_who_answers(self, index: VectorIndex, truth: Truth) -> None:
+        truth.add(*np.random.default_rng(14).standard_normal((30, DIMS)))
+        index.catch_up()
+        query = np.ones(DIMS)
+        found = index.nearest(np.asarray(query, dtype=np.float32), 5, deadline=1e-9)
+        assert [seq for seq, _ in found] == [seq for seq, _ in truth.scan(query)[:5]]
+        assert found.degraded is None or index.abilities.waits
+
     def test_it_says_how_far_it_got(self, index: VectorIndex, truth: Truth) -> None:
         assert index.seq == 0
         truth.add(np.ones(DIMS), np.ones(DIMS))

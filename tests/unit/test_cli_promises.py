@@ -14,7 +14,20 @@ from cli_running import COMMAND, Memos
 from memos_core.cli.root import main
 
 COMMANDS = (
-    *("add", "ingest", "search", "context", "list", "show", "history", "update", "delete", "restore", "rollback"),
+    *(
+        "add",
+        "ingest",
+        "import",
+        "search",
+        "context",
+        "list",
+        "show",
+        "history",
+        "update",
+        "delete",
+        "restore",
+        "rollback",
+    ),
     *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "models", "version"),
 )
 READING = (
@@ -173,7 +186,17 @@ def test_help_names_every_command_and_the_exit_codes(memos: Memos) -> None:
     text = memos("--help").out
     for name in COMMANDS:
         assert re.search(rf"^  {name}\s+\S", text, re.MULTILINE), name
-    for option in ("--store", "--config", "--as", "--cube", "--embedder", "--json", "--no-color", "--quiet"):
+    for option in (
+        "--store",
+        "--config",
+        "--as",
+        "--cube",
+        "--embedder",
+        "--vectors",
+        "--json",
+        "--no-color",
+        "--quiet",
+    ):
         assert option in text
     assert "Exit codes: 0 done, 1 not found" in text
     assert set(COMMANDS) == set(main.list_commands(None))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from memos_core.errors import EmbedderMismatch, WrongDimension
 from memos_core.events import event
 from memos_core.filters import Filter
-from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.storage import Abilities, Nearest, RecordStore
 from memos_core.stores.index import vectors
 from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
@@ -405,15 +405,27 @@ class CubeIndex:
             matches[low:high] = best_matches(part.tokens, rows[low:high] - part.start, question)
         return matches
 
+    @property
+    def abilities(self) -> Abilities:
+        """Exact, and it waits for nobody outside."""
+        return Abilities()
+
     def nearest(
-        self, vector: Floats, count: int, *, among: Sequence[int] | None = None, as_of: int | None = None
-    ) -> list[tuple[int, float]]:
+        self,
+        vector: Floats,
+        count: int,
+        *,
+        among: Sequence[int] | None = None,
+        as_of: int | None = None,
+        deadline: float | None = None,
+    ) -> Nearest[tuple[int, float]]:
         """The nearest items by exact cosine: (number of the change that made the version, cosine), best first.
 
         Args:
             vector: (dims,).
             among: only these changes; None for all of the moment.
             as_of: as it was after this change; None for now.
+            deadline: nobody is waited for.
 
         Raises:
             WrongDimension: the vector is of another length than the index's.
@@ -425,7 +437,7 @@ class CubeIndex:
             rows = self.moment(as_of).rows
             if among is not None:
                 rows = np.intersect1d(rows, self.table.rows_of(np.array(among, dtype=np.int64)))
-            return self.nearest_rows(vector, rows, count)
+            return Nearest(self.nearest_rows(vector, rows, count))
 
     def nearest_rows(self, vector: Floats, rows: Rows, count: int) -> list[tuple[int, float]]:
         """As `nearest`, among these rows (ascending) of an index that is caught up and locked."""
