@@ -55,9 +55,9 @@ def story(folder):
 
 
 def run(python: str | Path, code: str, *arguments: str | Path, cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        [str(python), "-c", code, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # else it sees more than its own
+    command = [str(python), "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
