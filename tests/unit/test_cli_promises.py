@@ -15,7 +15,7 @@ from memos_core.cli.root import main
 
 COMMANDS = (
     *("add", "ingest", "search", "context", "list", "show", "history", "update", "delete", "restore", "rollback"),
-    *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "models", "version"),
+    *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models", "version"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),
