@@ -56,6 +56,42 @@ def resident_mb() -> float:
         return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+def option(name: str) -> str | None:
+    """The value of an option on the command line (`--url X`)."""
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv[:-1] else None
+
+
+class PostgresCpu:
+    """CPU seconds of all processes of a PostgreSQL server on this machine (Linux), those that have ended among them."""
+
+    def __init__(self, url: str) -> None:
+        import psycopg
+
+        with psycopg.connect(url.replace("+psycopg", "").partition("?")[0]) as connection:
+            backend = connection.info.backend_pid
+        self._postmaster = int(_stat(backend)[1])
+        self._per_second = os.sysconf("SC_CLK_TCK")
+
+    def seconds(self) -> float:
+        ticks = 0
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                try:
+                    fields = _stat(int(entry.name))
+                except OSError:
+                    continue  # it has ended meanwhile
+                if int(entry.name) == self._postmaster:
+                    ticks += sum(map(int, fields[11:15]))  # its own, and of its children that have ended
+                elif int(fields[1]) == self._postmaster:
+                    ticks += sum(map(int, fields[11:13]))
+        return ticks / self._per_second
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat behind the name, from the state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def report(name: str, rows: list[dict[str, Any]], note: str = "") -> None:
     """Print rows as a table; with `--save`, also keep them as JSON beside the benchmarks."""
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -7,6 +7,7 @@
     vectors = "chroma"           # who keeps copies of the vectors of larger cubes (docs/vectors.md)
     deadline = 30.0              # seconds to wait while other processes write
     index_budget_mb = 512
+    cache = "./cache"            # for the indexes of a store on a server; relative to the file
 
 Secrets have no place in it.
 """
@@ -32,6 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     vectors_deadline: Annotated[float, msgspec.Meta(gt=0)] | None = None
     deadline: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     index_budget_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
+    cache: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -43,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "vectors_deadline": self.vectors_deadline,
             "deadline": self.deadline,
             "index_budget": self.index_budget_mb << 20,
+            "cache": self.cache,
         }
 
 
@@ -63,6 +66,8 @@ def read_config(path: Path) -> Config:
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
         raise InvalidConfig(f"{path}: {error}; settings are: {known}") from error
+    if config.cache is not None:
+        config = msgspec.structs.replace(config, cache=str(path.parent / Path(config.cache).expanduser()))
     if "://" in config.location or config.location == ":memory:" or not config.location.strip():
         return config
     return msgspec.structs.replace(config, location=str(path.parent / Path(config.location).expanduser()))

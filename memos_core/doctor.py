@@ -18,11 +18,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from memos_core.errors import MemosError, StoreError
-from memos_core.mos import INDEX_FOLDER, MOS
+from memos_core.errors import MemosError
+from memos_core.mos import MOS
 from memos_core.plaintext.embedding import EmbedderRecord, recorded
 from memos_core.protocols.storage import RecordStore
-from memos_core.stores.opening import DATABASE, folder_of
+from memos_core.stores.opening import DATABASE, INDEXES, folder_of, is_server, named, store_exists
 from memos_core.types.access import OPERATOR
 from memos_core.types.items import LifecycleState
 from memos_core.types.work import Body, Put, utc_now
@@ -80,18 +80,21 @@ def examine(
     """
     yield from _packages()
     try:
-        folder = folder_of(location)
-    except StoreError as error:
-        yield Check("store", "problem", str(error), "give a folder with --store")
+        folder = None if is_server(location) else folder_of(location)
+        if folder is not None:
+            yield from _place(folder)
+        there = store_exists(location, deadline=deadline)
+    except (MemosError, OSError) as error:
+        yield Check("store", "problem", str(error), "name a folder, or a server that is there, with --store")
         return
-    yield from _place(folder)
-    if not (folder / DATABASE).exists():
+    if not there:
+        where = folder or named(location)
         yield Check(
-            "store", "warning", f"there is no store at {folder}", "make one with `memos add`, or name it with --store"
+            "store", "warning", f"there is no store at {where}", "make one with `memos add`, or name it with --store"
         )
         return
     try:
-        mos = MOS.open(folder, embedder=embedder, deadline=deadline, now=now)
+        mos = MOS.open(folder or location, embedder=embedder, deadline=deadline, now=now)
     except (MemosError, OSError) as error:
         yield Check(
             "store", "problem", f"{type(error).__name__}: {error}", "do what the message says, then run this again"
@@ -197,7 +200,7 @@ def _file_system(path: Path) -> str:
 # -- the store ------------------------------------------------------------------------------------------------------------
 
 
-def _store(mos: MOS, folder: Path, now: Callable[[], datetime]) -> Iterator[Check]:
+def _store(mos: MOS, folder: Path | None, now: Callable[[], datetime]) -> Iterator[Check]:
     looks: dict[str, Callable[[], Iterator[Check]]] = {
         "settings": lambda: _settings(mos.store),
         "clock": lambda: _clock(mos.store, now),
@@ -219,15 +222,16 @@ def _settings(store: RecordStore) -> Iterator[Check]:
     facts = store.facts()
     said = ", ".join(f"{name} {value}" for name, value in facts.items() if not name.endswith("bytes"))
     size, log, unused = (int(facts.get(name, 0)) for name in ("bytes", "log_bytes", "unused_bytes"))
-    wrong = [
-        name for name, wanted in (("journal_mode", "wal"), ("synchronous", "full")) if facts.get(name, wanted) != wanted
-    ]
+    wanted = {"journal_mode": ("wal",), "synchronous": ("full",), "fsync": ("on",), "full_page_writes": ("on",)}
+    wrong = [name for name, good in wanted.items() if facts.get(name, good[0]) not in good]
     if wrong:
         yield Check(
             "settings",
             "problem",
             f"{', '.join(f'{name} is {facts[name]}' for name in wrong)}: what is acknowledged may be lost",
-            "another program has changed the database; open it with memos only",
+            "have the server's settings put right"
+            if "fsync" in facts
+            else "another program has changed the database; open it with memos only",
         )
     else:
         yield Check("settings", "ok", f"{said}, {size >> 20:,} MB")
@@ -281,7 +285,7 @@ def _embedder(mos: MOS, record: EmbedderRecord | None) -> Iterator[Check]:
         yield Check("embedder", "note", str(stats["lexical_only"]), "`memos reembed minilm` makes search go by meaning")
 
 
-def _followers(mos: MOS, folder: Path) -> Iterator[Check]:
+def _followers(mos: MOS, folder: Path | None) -> Iterator[Check]:
     cubes = sorted(mos.cubes(), key=lambda cube: -cube.changes)
     began = time.perf_counter()
     behind = [cube.name for cube in cubes[:_CUBES] if mos.cube(cube.name).catch_up() < cube.changes]
@@ -291,7 +295,9 @@ def _followers(mos: MOS, folder: Path) -> Iterator[Check]:
     else:
         of = f"{min(len(cubes), _CUBES)} of {len(cubes)} cubes"
         yield Check("followers", "ok", f"the indexes of {of} are up to date (in {took * 1e3:,.0f} ms)")
-    places = {path.name for path in (folder / INDEX_FOLDER).glob("*") if path.name.isdecimal()}
+    if folder is None:
+        return
+    places = {path.name for path in (folder / INDEXES).glob("*") if path.name.isdecimal()}
     stale = places - {str(cube.number) for cube in mos.store.cubes()}
     if stale:
         yield Check(
@@ -303,7 +309,7 @@ class _Undo(Exception):
     """Ends the probe's transaction, so that nothing of it is kept."""
 
 
-def _write(store: RecordStore, folder: Path) -> Iterator[Check]:
+def _write(store: RecordStore, folder: Path | None) -> Iterator[Check]:
     """Write to the store itself, and take it back; then how long the disk takes to keep something."""
     name = f"{OPERATOR.id}/probe-{os.getpid()}"
     token = store.change_token()
@@ -324,6 +330,9 @@ def _write(store: RecordStore, folder: Path) -> Iterator[Check]:
         yield Check("write", "problem", "a transaction that was taken back is still there", "report this, please")
         return
     quiet = "" if store.change_token() != token else ", and nothing was left behind"
+    if folder is None:  # its disk is elsewhere
+        yield Check("write", "ok", f"a probe was written and taken back in {taken:,.1f} ms{quiet}")
+        return
     began = time.perf_counter()
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"probe")

@@ -25,6 +25,9 @@ MemosError
 │   ├── StoreDamaged               bytes that are not what was written
 │   ├── ForeignStore               a database, but not one of ours
 │   ├── NewerSchema                written by a newer memos
+│   ├── StoreUnreachable           the database server does not answer, or the connection was lost
+│   │   └── CommitUnknown          it was lost while a change was committed: look before you try again
+│   ├── StoreRefused               the server answers, but not for this user, password or database
 │   ├── StoreClosed                used after close()
 │   ├── FollowerUnavailable        whoever keeps a copy of the vectors cannot be reached, or is not to be trusted
 │   ├── UnsupportedStore           a location or backend nobody here can open
@@ -142,6 +145,18 @@ class ForeignStore(StoreError):
 
 class NewerSchema(StoreError):
     """The store was written by a newer memos."""
+
+
+class StoreUnreachable(StoreError):
+    """The database server does not answer, or the connection was lost; nothing of the change was kept."""
+
+
+class CommitUnknown(StoreUnreachable):
+    """The connection was lost while a change was committed, and whether it was kept could not be found out."""
+
+
+class StoreRefused(StoreError):
+    """The database server answers, but not for this user, password or database."""
 
 
 class StoreClosed(StoreError):

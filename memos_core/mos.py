@@ -40,7 +40,7 @@ from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
 from memos_core.stores.following import NOBODY_FOLLOWS, Following, settle
 from memos_core.stores.index.upkeep import drop_stale
-from memos_core.stores.opening import IN_MEMORY, folder_of, open_sqlite, require_sqlite
+from memos_core.stores.opening import IN_MEMORY, folder_of, index_folder, is_server, open_store
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from memos_core.operations.backup import Backup
     from memos_core.operations.restore import Restored
 
-INDEX_FOLDER = "index"
 _SEARCHERS = 4  # threads for searches of several cubes
 
 
@@ -147,13 +146,15 @@ class MOS:
         vectors_deadline: float | None = None,
         deadline: float = 30.0,
         index_budget: int = 1 << 29,
+        cache: str | Path | None = None,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
         now: Callable[[], datetime] = utc_now,
     ) -> MOS:
         """Open the store at a location, or make it.
 
         Args:
-            location: a folder (it holds `memos.db` and derived files); ":memory:" for a store that is gone when closed.
+            location: a folder (it holds `memos.db` and derived files); postgresql://USER@HOST:PORT/DATABASE for a store on a
+                server (see docs/postgres.md); ":memory:" for a store that is gone when closed.
             embedder: "minilm" (also "minilm:FOLDER" or "minilm:ORGANISATION/MODEL"), "hashing", "given:DIMS", or an object with
                 the methods of LangChain's Embeddings, LlamaIndex's BaseEmbedding or memos' own Embedder. None takes the one
                 that the store remembers by name; a new store then has none, and search is lexical. "none" loads none
@@ -166,6 +167,8 @@ class MOS:
             create: False refuses to make a store where there is none.
             deadline: seconds to wait at most while other processes write.
             index_budget: bytes of memory for the indexes of all cubes together.
+            cache: a local folder for the indexes; None has them beside `memos.db`, or for a store on a server in the
+                user's cache folder. They are derived, and may be deleted at any time.
             policies: who may do what.
             now: the clock (aware times).
 
@@ -173,6 +176,7 @@ class MOS:
             StoreNotFound: there is none, and none shall be made.
             InvalidConfig: nobody is known under what `vectors` says, or an object has not the methods.
             UnsupportedStore: a URL of a database that is not supported.
+            StoreUnreachable, StoreRefused: the server is not there, or does not let us in.
             EmbedderMismatch: the store was filled with another embedder.
             ModelNotFound, MissingPackage: the embedder cannot be loaded.
             StoreReadOnly, ForeignStore, NewerSchema, StoreDamaged: the folder or its database cannot be used.
@@ -181,20 +185,19 @@ class MOS:
         if embedder is not None and embedder != NO_EMBEDDER:
             made, spec = load_embedder(embedder)
         scratch = Path(tempfile.mkdtemp(prefix="memos-")) if str(location) == IN_MEMORY else None
-        folder = scratch or folder_of(location)
-        if not create:
-            require_sqlite(folder)
-        store = open_sqlite(folder, deadline=deadline, now=now)
+        store = open_store(scratch or location, deadline=deadline, now=now, create=create or scratch is not None)
         try:
             if embedder is None:
                 made, spec, missing = _remembered(store)
+            indexes = index_folder(scratch or location, store, cache)
+            folder = indexes if is_server(location) else folder_of(scratch or location)
             following = settle(store, vectors, least=vectors_from, deadline=vectors_deadline, folder=folder)
             return cls(
                 store,
                 embedder=made,
                 spec=spec,
                 missing=missing,
-                index_folder=folder / INDEX_FOLDER,
+                index_folder=indexes,
                 index_budget=index_budget,
                 policies=policies,
                 now=now,
@@ -249,10 +252,11 @@ class MOS:
         reads = list(dict.fromkeys([who.id, *writes])) if read_from is None else _names(read_from, "read_from")
         write = [self._cube(name, who) for name in writes]
         read = [self._cube(name, who) for name in reads]
-        for cube in read:
-            cube.readable()
-        for cube in write:
-            cube.writable()
+        with self._store.operation():
+            for cube in read:
+                cube.readable()
+            for cube in write:
+                cube.writable()
         view = CompositeView(
             read=read, write=write, store=self._store, memory=self._memory, searcher=self._searcher, now=self._clock
         )

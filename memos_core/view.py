@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, overload
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
@@ -23,6 +25,8 @@ from memos_core.types.inputs import Draft
 from memos_core.types.items import Hits, MemoryItem, Page, Version
 from memos_core.types.work import Record
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
 
 
@@ -95,6 +99,19 @@ class Added(Sequence[MemoryItem]):
         return f"Added({said or 'nothing'})"
 
 
+def _one_operation(
+    method: Callable[Concatenate[CompositeView, _P], _R],
+) -> Callable[Concatenate[CompositeView, _P], _R]:
+    """Ask once whether others have committed, when it begins: what was acknowledged before, it sees."""
+
+    @wraps(method)
+    def asked_once(view: CompositeView, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with view.operation():
+            return method(view, *args, **kwargs)
+
+    return asked_once
+
+
 class CompositeView:
     """Cubes to read from and cubes to write to, for one actor.
 
@@ -125,8 +142,13 @@ class CompositeView:
         self._searcher = searcher
         self._now = now
 
+    def operation(self) -> AbstractContextManager[None]:
+        """One operation of a user, inside which `RecordStore.change_token` is asked for once."""
+        return self._store.operation()
+
     # -- writing --------------------------------------------------------------------------------------------------
 
+    @_one_operation
     def check_writable(self) -> None:
         """Make sure that something may be added, before it is embedded: that may cost minutes, or money.
 
@@ -179,10 +201,11 @@ class CompositeView:
         made_under: str | None,
         action: str,
     ) -> Added:
-        self.check_writable()
         while True:
-            wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
-            prepared = self._memory.prepare(drafts, vectors, embedded, wanted, made_under)
+            with self.operation():
+                self.check_writable()
+                wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
+                prepared = self._memory.prepare(drafts, vectors, embedded, wanted, made_under)
             try:
                 with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
                     outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
@@ -293,6 +316,7 @@ class CompositeView:
 
     # -- finding --------------------------------------------------------------------------------------------------
 
+    @_one_operation
     def search(
         self,
         query: str,
@@ -314,6 +338,7 @@ class CompositeView:
             heard.note(hits=len(hits), degraded=hits.degraded is not None)
         return hits
 
+    @_one_operation
     def list(
         self,
         *,
@@ -343,6 +368,7 @@ class CompositeView:
         """The words that the vectors of the drafts at these places are made of."""
         return [indexed_text(drafts[place].text, drafts[place].context) for place in places]
 
+    @_one_operation
     def text_to_embed(self, query: str, as_of: int | datetime | None = None) -> str:
         """The words of a question whose vector `search` would look for."""
         places = self._places(as_of)
@@ -367,6 +393,7 @@ class CompositeView:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
+    @_one_operation
     def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
         """An item, from the first cube that has it, now or at a moment.
 
@@ -380,6 +407,7 @@ class CompositeView:
                 continue
         raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
 
+    @_one_operation
     def id_of(self, key: str) -> str:
         """The id of the item that bears a key, from the first cube that has one.
 
@@ -393,6 +421,7 @@ class CompositeView:
                 continue
         raise ItemNotFound(f"no item with key {key!r} in {self._names(self.read)}")
 
+    @_one_operation
     def history(self, id: str) -> Sequence[Version]:
         """All versions of an item, oldest first, from the first cube that has ever had it.
 
@@ -406,6 +435,7 @@ class CompositeView:
                 continue
         raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
 
+    @_one_operation
     def stats(self) -> dict[str, Any]:
         """What each cube read from holds (those not made yet are left out), and how questions are embedded."""
         record = self._memory.embedding.record
@@ -422,6 +452,7 @@ class CompositeView:
     def _made(self, cubes: Sequence[MemCube]) -> Sequence[MemCube]:
         return [cube for cube in cubes if cube.readable() is not None]
 
+    @_one_operation
     def _targets(self, id: str) -> Sequence[tuple[MemCube, Record]]:
         """The cubes written to that have an item now, with its newest version."""
         self._need_write()

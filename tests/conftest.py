@@ -21,6 +21,9 @@ for name, value in {
 }.items():
     os.environ[name] = value
 
+from servers import database, own_postgres, postgres, postgres_url  # noqa: E402
+
+__all__ = ["database", "own_postgres", "postgres", "postgres_url"]
 Rounds = Callable[[int, int], int]
 
 # Generated examples: the same ones in every ordinary run, new and more of them in a long one.

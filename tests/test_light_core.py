@@ -55,7 +55,9 @@ def story(folder):
 
 
 def run(python: str | Path, code: str, *arguments: str | Path, cwd: Path | None = None) -> str:
-    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # else it sees more than its own
+    alone = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
+    }  # else it sees more than its own
     command = [str(python), "-c", code, *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -66,13 +68,13 @@ def run(python: str | Path, code: str, *arguments: str | Path, cwd: Path | None 
 
 
 def test_importing_every_module_of_the_core_loads_nothing_heavy() -> None:
-    """`memos_core.testing` is left out: it is for tests, and loads pytest."""
+    """`memos_core.testing` is left out: it is for tests, and loads pytest. So is what exists to speak to one package."""
     code = f"""
 import importlib, json, pkgutil, sys
 import memos_core
 assert not any(name in sys.modules for name in {HEAVY!r})
 for module in pkgutil.walk_packages(memos_core.__path__, "memos_core."):
-    if not module.name.startswith("memos_core.testing"):
+    if not module.name.startswith(("memos_core.testing", "memos_core.stores.sql.postgres")):
         importlib.import_module(module.name)
 print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 """
@@ -136,13 +138,27 @@ from importlib import resources
 import memos_core
 assert "site-packages" in memos_core.__file__, memos_core.__file__
 for module in pkgutil.walk_packages(memos_core.__path__, "memos_core."):
-    if not module.name.startswith("memos_core.testing"):
+    if not module.name.startswith(("memos_core.testing", "memos_core.stores.sql.postgres")):
         importlib.import_module(module.name)
 for file in ("py.typed", "models/minilm_projection.safetensors"):
     assert resources.files("memos_core").joinpath(file).is_file(), file
 print("complete")
 """
     assert run(light, code, cwd=tmp_path) == "complete"
+
+
+@pytest.mark.xdist_group("light")
+def test_a_server_says_what_to_install(light: Path, tmp_path: Path) -> None:
+    code = """
+from memos_core import MOS
+try:
+    MOS.open("postgresql://me@127.0.0.1:1/app")
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    said = run(light, code, cwd=tmp_path)
+    assert said.startswith("MissingPackage")
+    assert "pip install 'memoskit[postgres]'" in said
 
 
 @pytest.mark.xdist_group("light")

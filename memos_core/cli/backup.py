@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from memos_core.cli.bars import progress
-from memos_core.cli.opening import arguments_of, require_store
+from memos_core.cli.opening import DEADLINE, arguments_of, require_store
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted, in_bytes, moment
 
@@ -54,13 +54,14 @@ def backup_command(settings: Settings, folder: Path, listed: bool, checked: bool
 def _back_up(folder: Path, settings: Settings, output: Output) -> None:
     # Not through MOS.open: that would load the embedder, and a store whose embedder is gone needs a backup too.
     from memos_core.operations.backup import backup
-    from memos_core.stores.opening import open_sqlite
+    from memos_core.stores.opening import open_store
     from memos_core.types.work import utc_now
 
-    database = require_store(settings)
-    deadline = float(arguments_of(settings).get("deadline", 30.0))
+    require_store(settings)
+    arguments = arguments_of(settings)
+    deadline = float(arguments.get("deadline", DEADLINE))
     with (
-        closing(open_sqlite(database.parent, deadline=deadline, now=utc_now)) as store,
+        closing(open_store(arguments["location"], deadline=deadline, now=utc_now)) as store,
         progress("backing up", settings) as advance,
     ):
         made = backup(store, folder, progress=advance)
@@ -115,6 +116,7 @@ def _check(folder: Path, number: int | None, settings: Settings, output: Output)
 def restore_store(settings: Settings, folder: Path, number: int | None) -> None:
     """Make a store from a backup, at the place that the settings name, where there is none yet."""
     from memos_core.operations.restore import restore_to
+    from memos_core.stores.opening import named
 
     output = Output(settings)
     arguments = arguments_of(settings)
@@ -125,6 +127,6 @@ def restore_store(settings: Settings, folder: Path, number: int | None) -> None:
         output.document(made)
     else:
         output.done(
-            f"backup {made.number} restored to {arguments['location']}: {counted(made.changes, 'change')} in "
+            f"backup {made.number} restored to {named(arguments['location'])}: {counted(made.changes, 'change')} in "
             f"{counted(made.cubes, 'cube')}, digests and audit chains verified"
         )

@@ -15,7 +15,7 @@ import click
 
 from memos_core.cli.bars import progress
 from memos_core.cli.failures import DONE, INTERRUPTED, NOT_FOUND
-from memos_core.cli.opening import arguments_of, database_of, writing
+from memos_core.cli.opening import folder_of_store, writing
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted
 from memos_core.cli.sources import Failure, Source, as_text, find_sources
@@ -83,7 +83,8 @@ def ingest_command(
     if kind == "document" and STDIN in paths:
         raise click.UsageError("standard input is read as messages; give a document as a file")
     output = Output(settings)
-    store = Path(os.path.abspath(database_of(arguments_of(settings)).parent))
+    folder = folder_of_store(settings)
+    store = None if folder is None else Path(os.path.abspath(folder))
     files = [path for path in paths if path != STDIN]
     found = find_sources(files, exclude=exclude, hidden=hidden, without=store)
     sources = [*found.sources, *([Source(Path(STDIN), "standard input", True)] if STDIN in paths else [])]

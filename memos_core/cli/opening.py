@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memos_core.session import Session
 
 DEFAULT_STORE: Final = "./memory"
+DEADLINE: Final = 30.0  # seconds, where no memos.toml says otherwise
 
 
 def actor_of(settings: Settings) -> str:
@@ -50,6 +51,8 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
         arguments = read_config(Path(settings.config)).arguments()
     else:
         arguments = {"location": settings.store or os.environ.get("MEMOS_STORE") or DEFAULT_STORE}
+    if os.environ.get("MEMOS_CACHE") and not arguments.get("cache"):
+        arguments["cache"] = os.environ["MEMOS_CACHE"]
     if settings.embedder:
         arguments["embedder"] = settings.embedder
     if settings.vectors:
@@ -57,31 +60,43 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
     return arguments
 
 
-def database_of(arguments: dict[str, Any]) -> Path:
-    """The file that a store at this location has.
+def folder_of_store(settings: Settings) -> Path | None:
+    """The folder of a store; None for one on a server.
 
     Raises:
         UnsupportedStore: it is a URL of a database that is not supported.
     """
-    from memos_core.stores.opening import DATABASE, folder_of
+    from memos_core.stores.opening import folder_of, is_server
 
-    return folder_of(arguments["location"]) / DATABASE
+    location = arguments_of(settings)["location"]
+    return None if is_server(location) else folder_of(location)
 
 
-def require_store(settings: Settings) -> Path:
-    """The database of a store that there is: nothing is made by merely asking.
+def there_is_a_store(settings: Settings) -> bool:
+    """Whether there is a store where the settings say; nothing is made by merely asking.
+
+    Raises:
+        StoreError: it cannot be found out.
+    """
+    from memos_core.stores.opening import store_exists
+
+    arguments = arguments_of(settings)
+    return store_exists(arguments["location"], deadline=float(arguments.get("deadline", DEADLINE)))
+
+
+def require_store(settings: Settings) -> None:
+    """Make sure that there is a store.
 
     Raises:
         StoreNotFound: there is none.
     """
-    arguments = arguments_of(settings)
-    database = database_of(arguments)
-    if not database.exists():
+    from memos_core.stores.opening import shown
+
+    if not there_is_a_store(settings):
         raise StoreNotFound(
-            f"there is no store at {arguments['location']} (no {database.name} in it); name one with --store or "
-            "$MEMOS_STORE, or make one with `memos add` or `memos ingest`"
+            f"there is no store at {shown(arguments_of(settings)['location'])}; name one with --store or $MEMOS_STORE, "
+            "or make one with `memos add` or `memos ingest`"
         )
-    return database
 
 
 @contextmanager
@@ -96,14 +111,15 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[MOS]:
         StoreNotFound: there is none, and none shall be made; or as `MOS.open` says.
     """
     from memos_core.mos import MOS
+    from memos_core.stores.opening import named
 
     arguments = arguments_of(settings)
-    fresh = not database_of(arguments).exists()
+    fresh = not there_is_a_store(settings)
     if fresh and not create:
         require_store(settings)
     with MOS.open(**arguments) as mos:
         if fresh and not settings.quiet and not settings.as_json:
-            said = f"made a new store at {arguments['location']}"
+            said = f"made a new store at {named(arguments['location'])}"
             if arguments.get("embedder") is None:
                 said += "; it has no embedder, so search goes by words alone (`memos reembed minilm` adds one)"
             click.echo(f"memos: {said}", err=True)

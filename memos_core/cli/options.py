@@ -53,7 +53,7 @@ def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
 
 def _common_options() -> list[click.Parameter]:
     return [
-        CommonOption("--store", metavar="PATH", help="Folder of the store (else $MEMOS_STORE, else ./memory)."),
+        CommonOption("--store", metavar="PLACE", help="Folder or URL of the store (else $MEMOS_STORE, else ./memory)."),
         CommonOption("--config", metavar="FILE", help="A memos.toml that says where the store is, and its embedder."),
         CommonOption(
             "--as", "actor", metavar="ACTOR", help="On whose behalf (else $MEMOS_ACTOR, else your login name)."

@@ -10,7 +10,7 @@ import click
 
 from memos_core.cli.bars import progress
 from memos_core.cli.failures import DONE, INTERRUPTED
-from memos_core.cli.opening import arguments_of, require_store
+from memos_core.cli.opening import DEADLINE, arguments_of, folder_of_store, require_store
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted, is_terminal
 from memos_core.types.names import NO_EMBEDDER
@@ -38,27 +38,29 @@ def reembed_command(settings: Settings, spec: str | None, yes: bool, force: bool
     from memos_core.models.loading import load_embedder
     from memos_core.plaintext.embedding import Embedding, recorded
     from memos_core.plaintext.reembed import reembed
-    from memos_core.stores.opening import open_sqlite
+    from memos_core.stores.opening import open_store
     from memos_core.types.work import utc_now
 
     spec = spec or settings.embedder
     if spec is None:
         raise click.UsageError("name the new embedder: minilm, minilm:FOLDER, hashing, or none")
     output = Output(settings)
-    database = require_store(settings)
+    require_store(settings)
     new, name = (None, "") if spec == NO_EMBEDDER else load_embedder(spec)
-    deadline = float(arguments_of(settings).get("deadline", 30.0))
-    with closing(open_sqlite(database.parent, deadline=deadline, now=utc_now)) as store:
+    arguments = arguments_of(settings)
+    deadline = float(arguments.get("deadline", DEADLINE))
+    with closing(open_store(arguments["location"], deadline=deadline, now=utc_now)) as store:
         record = recorded(store)
         old = record.identity if record else ""
         identity = new.identity if new is not None else ""
         if record is not None and old == identity and not force:
             _tell(output, old, identity, 0, f"the vectors are of {old or 'no embedder'} already; nothing to do")
             return DONE
+        where = folder_of_store(settings) or store.name
         cubes = store.cubes()
         versions = sum(store.counts(cube)["versions"] for cube in cubes)
         plan = (
-            f"{database.parent}: replace the vectors of {old or 'no embedder'} by those of {identity or 'no embedder'}: "
+            f"{where}: replace the vectors of {old or 'no embedder'} by those of {identity or 'no embedder'}: "
             f"{counted(versions, 'version')} in {counted(len(cubes), 'cube')}"
         )
         if yes:

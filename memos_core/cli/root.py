@@ -29,6 +29,7 @@ _SECTIONS: Final = {
         "verify": "upkeep",
         "reindex": "upkeep",
         "reembed": "reembed",
+        "migrate": "migrate",
         "models": "models",
         "version": "models",
     },

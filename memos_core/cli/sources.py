@@ -66,7 +66,7 @@ def find_sources(
         given: paths of files and folders, and globs ("notes/**/*.md").
         exclude: globs of names, or of paths below a folder named; what they match, and what is in it, is left out.
         hidden: also what begins with a dot; folders of version control are left out even then.
-        without: a folder to leave out: that of the store itself.
+        without: a folder to leave out: that of the store itself; None for none.
     """
     sources: dict[Path, Source] = {}
     failures: list[Failure] = []

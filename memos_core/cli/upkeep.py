@@ -10,7 +10,7 @@ import click
 
 from memos_core.cli.bars import progress
 from memos_core.cli.failures import DONE, NOT_FOUND
-from memos_core.cli.opening import actor_of, opened, require_store
+from memos_core.cli.opening import actor_of, folder_of_store, opened, require_store
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted, in_bytes
 
@@ -26,7 +26,7 @@ _COUNTS: Final = ("items", "deleted", "versions", "vectors", "changes")
 def stats_command(settings: Settings, every: bool) -> None:
     """Show what the store and the actor's cubes (or those of --cube) hold, and how they are searched."""
     output = Output(settings)
-    database = require_store(settings)
+    require_store(settings)
     with opened(settings) as mos:
         store = mos.stats()
         if every:
@@ -34,7 +34,10 @@ def stats_command(settings: Settings, every: bool) -> None:
         else:
             session = mos.session(actor_of(settings), read_from=settings.cubes or None, write_to=[])
             cubes = list(session.stats()["cubes"].values())
-        store["disk_bytes"] = _disk_bytes(database.parent)
+        folder = folder_of_store(settings)
+        store["disk_bytes"] = (
+            None if folder is None else _disk_bytes(folder)
+        )  # a server's disk is the server's business
     if output.as_json:
         output.document({"store": store, "cubes": cubes})
         return
@@ -58,7 +61,7 @@ def _show_stats(store: dict[str, Any], cubes: list[dict[str, Any]], output: Outp
     output.pairs(
         [
             ("store", str(store["location"])),
-            ("on disk", in_bytes(store["disk_bytes"])),
+            *([] if store["disk_bytes"] is None else [("on disk", in_bytes(store["disk_bytes"]))]),
             ("embedder", f"{store['embedder']}{dims}{tokens}" if store["embedder"] else "none"),
             ("search", str(store["lexical_only"] or "by meaning and by words")),
             ("vectors", str(store["vectors"] or "in the store alone")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from memos_core.operations.backup import Progress
 from memos_core.plaintext.embedding import SETTING, EmbedderRecord
 from memos_core.protocols.copying import Filling
 from memos_core.protocols.storage import RecordStore
-from memos_core.stores.opening import DATABASE, folder_of, open_sqlite
+from memos_core.stores.opening import DATABASE, folder_of, is_server, open_sqlite, open_store
 from memos_core.types.copies import ChangeCopy, ConversationCopy, CubeCopy, EntryCopy, GrantCopy, JobCopy
 from memos_core.types.work import utc_now
 
@@ -132,8 +133,11 @@ def restore_to(
         progress: called with (bytes read, bytes to read); everything is read twice.
 
     Raises:
-        AlreadyExists: there is something at the location; it is not touched.
+        AlreadyExists: there is something at the location; it is not touched. (On a server an empty store does no harm.)
     """
+    if is_server(location):
+        with closing(open_store(location, deadline=deadline, now=utc_now)) as store:
+            return restore(folder, store, number, progress=progress)
     place = folder_of(location)
     fresh = not place.exists()
     there = [] if fresh else sorted(path.name for path in place.iterdir())
@@ -144,12 +148,12 @@ def restore_to(
         )
     opened: list[RecordStore] = []
 
-    def open_store() -> RecordStore:
+    def open_place() -> RecordStore:
         opened.append(open_sqlite(place, deadline=deadline, now=utc_now))
         return opened[0]
 
     try:
-        restored = restore(folder, open_store, number, progress=progress)
+        restored = restore(folder, open_place, number, progress=progress)
     except BaseException as error:
         for store in opened:
             store.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from memos_core.errors import StoreUnreachable
 from memos_core.plaintext.embedding import Embedding
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import FLUSH_ROWS, CubeIndex
 from memos_core.types.work import CubeRow
+
+log = logging.getLogger(__name__)
 
 
 class Indexes:
@@ -105,7 +109,11 @@ class Indexes:
             loaded = list(self._loaded.values())
             self._loaded.clear()
         for index in loaded:
-            index.flush()
+            try:
+                index.flush()
+            except StoreUnreachable as error:  # it is derived: the next opening builds what is missing
+                log.warning("indexes are not written to files: %s", error)
+                break
 
     def after_fork(self) -> None:
         """In a forked child: load anew; threads of the parent may have been at work on what was loaded."""

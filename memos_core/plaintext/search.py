@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -109,11 +110,12 @@ class Searcher:
         if not places or (not ask.text.strip() and ask.vector is None):
             return Hits(degraded=self._embedding.lacking)
         while True:
-            self._embedding.confirm()
-            try:
-                return self._search(places, ask)
-            except _Replaced:
-                continue
+            with self._store.operation():
+                self._embedding.confirm()
+                try:
+                    return self._search(places, ask)
+                except _Replaced:
+                    pass
 
     def _search(self, places: Sequence[Place], ask: Ask) -> Hits:
         asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), ask.cubes)
@@ -206,8 +208,10 @@ class Searcher:
     def _each(self, places: Sequence[Place], do: Callable[[Place], _T]) -> list[_T]:
         if len(places) == 1:
             return [do(places[0])]
+        # each thread goes by what this operation has seen: a context of its own, as one cannot be entered twice at once
+        here = [copy_context() for _ in places]
         try:
-            answers = self.pool.map(do, places)
+            answers = self.pool.map(lambda context, place: context.run(do, place), here, places)
         except RuntimeError as error:  # it takes no more work: somebody has closed the store meanwhile
             raise StoreClosed(f"{self._store.name} is closed") from error
         return list(answers)

@@ -69,7 +69,19 @@ class RecordStore(Protocol):
         """Let go of everything. Doing it twice does nothing."""
 
     def change_token(self) -> int:
-        """Differs from the last one exactly when somebody, in any process, has committed since; takes microseconds."""
+        """Differs from the last one exactly when somebody, in any process, has committed since.
+
+        Takes microseconds, or (inside `operation`, the first time) one round trip to a server.
+        """
+
+    def operation(self) -> AbstractContextManager[None]:
+        """One operation of a user: inside, `change_token` may go by what had been committed when the block began.
+
+        Where asking takes a round trip to a server, it is then made once. This process's own commits are always seen.
+        """
+
+    def lineage(self) -> int:
+        """Differs from the last one where what was read before may be gone: the server has failed over, say."""
 
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""
@@ -102,7 +114,7 @@ class RecordStore(Protocol):
         """Where the items read from these messages or spans stand now, by 64-bit identity."""
 
     def records(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, Record]:
-        """The versions that these changes made, by number.
+        """The versions that these changes made, by number, ascending.
 
         Raises:
             StoreDamaged: a row is not what was written, or not there.

@@ -14,21 +14,9 @@ from cli_running import COMMAND, Memos
 from memos_core.cli.root import main
 
 COMMANDS = (
-    *(
-        "add",
-        "ingest",
-        "import",
-        "search",
-        "context",
-        "list",
-        "show",
-        "history",
-        "update",
-        "delete",
-        "restore",
-        "rollback",
-    ),
-    *("cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "models", "version"),
+    *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
+    *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
+    "version",
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),

@@ -31,11 +31,19 @@ def test_what_is_said_is_taken_and_the_rest_is_as_open_has_it(tmp_path: Path) ->
         "embedder": "hashing:64",
         "deadline": 2.5,
         "index_budget": 7 << 20,
+        "cache": None,
     }
     defaults = {name: each.default for name, each in inspect.signature(MOS.open).parameters.items()}
     nothing = read_config(write(tmp_path, "# nothing\n")).arguments()
     assert nothing.pop("location") == str(tmp_path / "memory")
     assert nothing == {name: defaults[name] for name in nothing}
+
+
+def test_a_cache_is_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    assert read_config(write(tmp_path, 'cache = "kept"\n')).arguments()["cache"] == str(tmp_path / "kept")
+    url = 'location = "postgresql://me@host/app"\ncache = "/srv/cache"\n'
+    arguments = read_config(write(tmp_path, url)).arguments()
+    assert (arguments["location"], arguments["cache"]) == ("postgresql://me@host/app", "/srv/cache")
 
 
 @pytest.mark.parametrize(

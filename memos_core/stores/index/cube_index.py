@@ -95,7 +95,11 @@ class CubeIndex:
             token = self._store.change_token()
             if token == self._token:
                 return
+            if self._lineage != self._store.lineage():
+                self._load()
             head = self._store.head_seq(self.cube)
+            if head < self._seq:  # the truth has gone back, to an older copy
+                self._load()
             if self._seq < head:
                 with event("memos.catch_up", cube=self.cube.name, after=self._seq, until=head):
                     while self._seq < head:
@@ -133,6 +137,7 @@ class CubeIndex:
     def _load(self) -> None:
         """Start from what the folder holds."""
         self._token = None
+        self._lineage = self._store.lineage()
         self._now = None
         self.table = RowTable()
         self.threads = Threads(self.table)

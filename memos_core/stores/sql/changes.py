@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from memos_core.errors import StoreDamaged, VersionConflict
-from memos_core.stores.sql import audit, schema
+from memos_core.stores.sql import audit, grants, schema
+from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.statements import Statements
+from memos_core.types.access import Right
 from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros
 
 _encode = msgspec.json.Encoder().encode
@@ -46,20 +48,32 @@ class _Counter:
 class WriteTransaction:
     """A unit of work on one store. Made by `SqlStore.begin`; committed when its block ends without an error."""
 
-    def __init__(self, connection: Connection, statements: Statements, *, actor: str, action: str, at: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        statements: Statements,
+        database: SqlDatabase,
+        *,
+        actor: str,
+        action: str,
+        at: int,
+    ) -> None:
         self._connection = connection
+        self._database = database
         self._statements = statements
         self._actor = actor
         self._action = action
         self._at = at
         self._locked: dict[int, _Counter] = {}
+        self._written: tuple[_Counter, int, bytes] | None = None  # an audit entry: its cube, number and hash
 
     # -- cubes ----------------------------------------------------------------------------------------------------
 
     def cube(self, name: str) -> CubeRow | None:
         """The cube, locked until the transaction ends; None where there is none. Lock several in order of name."""
-        c = schema.cubes.c
-        row = self._connection.execute(select(schema.cubes).where(c.name == name).with_for_update()).mappings().first()
+        row = self._lock(name)
+        if row is None and self._database.lock(self._connection, f"cube {name}"):  # whoever may be making it has ended
+            row = self._lock(name)
         if row is None:
             return None
         if row["cube"] not in self._locked:
@@ -67,10 +81,19 @@ class WriteTransaction:
             self._locked[row["cube"]] = counter
         return cube_row(row["cube"], name, row["owner"], row["seq"], row["created"])
 
+    def _lock(self, name: str) -> RowMapping | None:
+        c = schema.cubes.c
+        query = self._statements.run(
+            self._connection,
+            "lock cube",
+            lambda: select(schema.cubes).where(c.name == bindparam("name")).with_for_update(),
+            {"name": name},
+        )
+        return query.mappings().first()
+
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube. Whether the name is free must have been asked in this transaction."""
-        highest = self._connection.execute(select(schema.cubes.c.cube).order_by(schema.cubes.c.cube.desc()).limit(1))
-        number = int(highest.scalar() or 0) + 1
+        number = self._database.new_cube_number(self._connection)
         row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at)
         self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
@@ -79,6 +102,9 @@ class WriteTransaction:
 
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""
+        known = self._database.settings(self._connection)
+        if known is not None:
+            return known.get(key)
         c = schema.store.c
         row = self._statements.run(
             self._connection, "setting", lambda: select(c.value).where(c.key == bindparam("key")), {"key": key}
@@ -121,7 +147,7 @@ class WriteTransaction:
                 [(cube.number, conversation, first + count)],
             )
         elif first + count != row[0]:
-            self._statements.run(
+            self._statements.run_each(
                 self._connection,
                 "move position",
                 lambda: (
@@ -129,7 +155,7 @@ class WriteTransaction:
                     .where(c.cube == bindparam("in_cube"), c.name == bindparam("named"))
                     .values(next_position=bindparam("next"))
                 ),
-                {"in_cube": cube.number, "named": conversation, "next": first + count},
+                [{"in_cube": cube.number, "named": conversation, "next": first + count}],
             )
         return first
 
@@ -191,8 +217,12 @@ class WriteTransaction:
         self._put_links(cube, puts, first, base)
         return first
 
-    def note(self, cube: CubeRow) -> None:
-        """Have the transaction audited in this cube even where it changes no item (a grant, say)."""
+    def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right]) -> None:
+        """Set the rights of a grantee on a cube; none takes them away. Audited even where no item changes."""
+        if rights:
+            grants.put_grant(self._connection, cube.number, grantee, rights, self._actor, self._at)
+        else:
+            grants.drop_grant(self._connection, cube.number, grantee)
         self._locked[cube.number].noted = True
 
     def _check_heads(self, cube: CubeRow, expected: list[Head]) -> None:
@@ -212,22 +242,21 @@ class WriteTransaction:
             return
         c = schema.items.c
         names = ("to_head", "to_version", "to_deleted", "to_key", "of_item")
-        for row in moved:
-            self._statements.run(
-                self._connection,
-                "move head",
-                lambda: (
-                    update(schema.items)
-                    .where(c.item == bindparam("of_item"))
-                    .values(
-                        head=bindparam("to_head"),
-                        version=bindparam("to_version"),
-                        deleted=bindparam("to_deleted"),
-                        key=bindparam("to_key"),
-                    )
-                ),
-                dict(zip(names, row, strict=True)),
-            )
+        self._statements.run_each(
+            self._connection,
+            "move head",
+            lambda: (
+                update(schema.items)
+                .where(c.item == bindparam("of_item"))
+                .values(
+                    head=bindparam("to_head"),
+                    version=bindparam("to_version"),
+                    deleted=bindparam("to_deleted"),
+                    key=bindparam("to_key"),
+                )
+            ),
+            [dict(zip(names, row, strict=True)) for row in moved],
+        )
 
     def _put_links(self, cube: CubeRow, puts: Sequence[Put], first: int, base: int) -> None:
         changed = [
@@ -238,11 +267,11 @@ class WriteTransaction:
         c = schema.links.c
         for item, one in changed:
             if one.head is not None:
-                self._statements.run(
+                self._statements.run_each(
                     self._connection,
                     "drop links",
                     lambda: schema.links.delete().where(c.cube == bindparam("in_cube"), c.item == bindparam("of_item")),
-                    {"in_cube": cube.number, "of_item": item},
+                    [{"in_cube": cube.number, "of_item": item}],
                 )
             if one.body is not None:
                 rows = [(cube.number, item, link.relation, link.target, link.weight) for link in one.body.links]
@@ -265,7 +294,8 @@ class WriteTransaction:
             chain = audit.link(counter.chain, number, action, first, last, at, actor, root)
             row = (counter.number, number, self._actor, action, first, last, at, salt, root, chain)
             self._statements.insert(self._connection, schema.batches, _BATCH, [row])
-            self._statements.run(
+            self._written = (counter, number, chain)
+            self._statements.run_each(
                 self._connection,
                 "move counter",
                 lambda: (
@@ -278,14 +308,29 @@ class WriteTransaction:
                         changed=bindparam("to_changed"),
                     )
                 ),
-                {
-                    "of_cube": counter.number,
-                    "to_seq": counter.seq,
-                    "to_batches": number,
-                    "to_chain": chain,
-                    "to_changed": at,
-                },
+                [
+                    {
+                        "of_cube": counter.number,
+                        "to_seq": counter.seq,
+                        "to_batches": number,
+                        "to_chain": chain,
+                        "to_changed": at,
+                    }
+                ],
             )
+
+    def kept(self, connection: Connection) -> bool:
+        """Whether this transaction was committed, asked over another connection after its own was lost.
+
+        Locking the cube waits until the server has done with it; then its audit entry is there, or it is not.
+        """
+        if self._written is None:
+            return True  # it wrote nothing
+        cube, number, chain = self._written
+        self._database.lock(connection, f"cube {cube.name}")  # it may have been made by this very transaction
+        c, b = schema.cubes.c, schema.batches.c
+        connection.execute(select(c.cube).where(c.cube == cube.number).with_for_update())
+        return connection.execute(select(b.hash).where(b.cube == cube.number, b.number == number)).scalar() == chain
 
 
 def vector_row(place: int, vectors: VectorBlobs) -> tuple[Any, ...]:

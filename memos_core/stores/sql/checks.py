@@ -16,6 +16,7 @@ from memos_core.stores.sql.changes import decode_body, vector_crc
 from memos_core.stores.sql.schema import position, seq_of
 from memos_core.types.work import Body, CubeRow
 
+_ROWS = 1000  # at a time: a server would send all of them at once
 _v, _i, _b, _l = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c
 
 
@@ -44,7 +45,7 @@ def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
         .where(*_of(cube, _v.place))
         .order_by(_v.place)
     )
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)).mappings():
         seq = seq_of(row["place"])
         if seq != expected:
             yield f"changes {expected} to {seq - 1} are missing"
@@ -83,7 +84,7 @@ def check_items(connection: Connection, cube: CubeRow) -> Iterator[str]:
         .outerjoin(schema.versions, _v.place == _i.head + position(cube.number, 0))
         .where(_i.cube == cube.number)
     )
-    for row in connection.execute(items).mappings():
+    for row in connection.execute(items.execution_options(yield_per=_ROWS)).mappings():
         pointer = (row["head"], row["version"], bool(row["deleted"]))
         if newest.pop(row["item"], None) != pointer:
             yield f"item {row['id']!r} points to change {pointer[0]}, version {pointer[1]}; its newest version is another one"
@@ -119,7 +120,8 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
     """
     x = schema.vectors.c
     present = set()
-    for row in connection.execute(select(schema.vectors).where(*_of(cube, x.place))).mappings():
+    query = select(schema.vectors).where(*_of(cube, x.place)).execution_options(yield_per=_ROWS)
+    for row in connection.execute(query).mappings():
         seq = seq_of(row["place"])
         present.add(seq)
         if vector_crc(row["dense"], row["tokens"]) != row["crc"]:

@@ -14,10 +14,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -32,6 +32,7 @@ from memos_core.errors import (
     StoreFull,
     StoreReadOnly,
 )
+from memos_core.stores.sql.databases import CopyIn, Kept
 
 APPLICATION_ID = 0x6D656D6F  # "memo": tells our files from other people's SQLite files
 PAGE_BYTES = 8192
@@ -110,9 +111,17 @@ class Database:
         with self._translated(), self._connection("BEGIN") as connection:
             yield connection
 
+    def asking(self) -> AbstractContextManager[Connection]:
+        """A connection for one statement; the same as `reading` here."""
+        return self.reading()
+
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, alone: bool = False, kept: Kept | None = None) -> Iterator[Connection]:
         """A connection that alone may write; committed at the end, rolled back on any error.
+
+        Args:
+            alone: every writer is, here.
+            kept: a file does not go away while it commits; never asked.
 
         Raises:
             StoreBusy: others kept writing until the deadline.
@@ -246,7 +255,45 @@ class Database:
         finally:
             self._writer.release()
 
+    def operation(self, *, anew: bool = False) -> AbstractContextManager[None]:
+        """Nothing to do: asking takes microseconds every time."""
+        return nullcontext()
+
+    def lineage(self) -> int:
+        """Always the same: a file that was opened is never exchanged for another."""
+        return 0
+
+    # -- what the statements need of this database --------------------------------------------------------------------
+
+    def repeated(self, work: Callable[[], _T]) -> _T:
+        """What some work answers; a file is never away for a while."""
+        return work()
+
+    def settings(self, connection: Connection) -> dict[str, str] | None:
+        """None: they are asked for when needed."""
+        return None
+
+    def later(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> bool:
+        """Nothing is put off: there are no round trips to save."""
+        return False
+
+    def lock(self, connection: Connection, what: str) -> bool:
+        """Nothing to do, whoever writes is alone; what was read before still holds."""
+        return False
+
+    def new_cube_number(self, connection: Connection) -> int:
+        """A number that no cube has."""
+        return int(connection.exec_driver_sql("SELECT coalesce(max(cube), 0) + 1 FROM cubes").scalar_one())
+
+    def numbers_taken(self, connection: Connection) -> None:
+        """Nothing to do: the next number is the highest and one."""
+
+    copy_in: CopyIn | None = None  # inserting many rows needs no other way here
+
     # -- opening and closing ------------------------------------------------------------------------------------------
+
+    def belongs_to(self, store_id: str) -> None:
+        """Nothing to do: a file that was opened stays the same one."""
 
     def close(self) -> None:
         """Close every connection. Doing it twice does nothing."""

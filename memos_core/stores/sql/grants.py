@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from memos_core.stores.sql import schema
+from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.work import from_micros
 
 
-def grants_on(connection: Connection, cube: int, name: str) -> list[Grant]:
+def grants_on(connection: Connection, statements: Statements, cube: int, name: str) -> list[Grant]:
     """All grants on a cube, by grantee."""
     table = schema.grants.c
-    rows = connection.execute(select(schema.grants).where(table.cube == cube).order_by(table.grantee)).mappings()
+    rows = statements.run(
+        connection,
+        "grants",
+        lambda: select(schema.grants).where(table.cube == bindparam("cube")).order_by(table.grantee),
+        {"cube": cube},
+    ).mappings()
     return [
         Grant(
             cube_id=name,

@@ -1,26 +1,27 @@
-"""SqlStore: the RecordStore on a relational database (SQLite here; the same statements drive PostgreSQL)."""
+"""SqlStore: the RecordStore on a relational database. The same statements drive SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from memos_core.errors import ItemNotFound, StoreDamaged
+from memos_core.errors import ItemNotFound, StoreDamaged, StoreError
 from memos_core.events import event
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
-from memos_core.stores.sql.engine import Database
+from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
 from memos_core.stores.sql.schema import position, seq_of
-from memos_core.stores.sql.statements import Statements
+from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.items import LifecycleState
 from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, micros, utc_now
@@ -28,6 +29,21 @@ from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, Vecto
 _v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
 _SLICE = 2000
 STAGED = "staged_embedder"  # setting: whose vectors are being staged
+MOVING = "moving_from"  # setting: of a store that is being filled by `memos migrate`, and not done yet
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _repeatable(
+    read: Callable[Concatenate[SqlStore, _P], _R],
+) -> Callable[Concatenate[SqlStore, _P], _R]:
+    """A read that is tried again while the database is away for a moment. Doing it twice does no harm."""
+
+    @wraps(read)
+    def again(store: SqlStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        return store._database.repeated(lambda: read(store, *args, **kwargs))
+
+    return again
 
 
 class SqlStore:
@@ -36,28 +52,40 @@ class SqlStore:
     Args:
         database: an open database; its schema is brought up to date.
         now: the clock (aware, UTC); tests pass their own.
+        moving: open it even if it is being filled by `memos migrate`, and not done yet.
 
     Raises:
         NewerSchema, ForeignStore: the database is not one that this version can use.
+        StoreError: it is being filled by `memos migrate`.
     """
 
-    def __init__(self, database: Database, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, database: SqlDatabase, *, now: Callable[[], datetime] = utc_now, moving: bool = False) -> None:
         self._database = database
         self._now = now
-        self._statements = Statements()
+        self._statements = Statements(database)
         with database.reading() as connection:
             current = migrations.applied(connection) is not None and not migrations.pending(connection)
         if not current:
-            with database.writing() as connection:
+            with database.writing(alone=True) as connection:
                 migrations.upgrade(connection)
                 if connection.execute(select(schema.store.c.value).where(schema.store.c.key == "id")).first() is None:
                     connection.execute(schema.store.insert().values(key="id", value=uuid.uuid4().hex))
         self.id = self.setting("id") or ""
+        database.belongs_to(self.id)
+        if not moving and self.setting(MOVING) is not None:
+            raise StoreError(
+                f"{self.name}: a store is being moved here and not all of it has arrived; finish it with `memos migrate`"
+            )
 
     @property
     def name(self) -> str:
         """Where the store is, for messages."""
         return self._database.name
+
+    @property
+    def database(self) -> SqlDatabase:
+        """What the tables are in."""
+        return self._database
 
     def close(self) -> None:
         """Close every connection."""
@@ -67,17 +95,31 @@ class SqlStore:
         """Differs from the last one exactly when somebody has committed since; takes microseconds."""
         return self._database.change_token()
 
+    def lineage(self) -> int:
+        """Differs from the last one where what was read before may be gone: another server, an older copy."""
+        return self._database.lineage()
+
+    def operation(self) -> AbstractContextManager[None]:
+        """Inside, `change_token` goes by what had been committed when the block began, and by this process's commits."""
+        return self._database.operation()
+
     # -- settings -----------------------------------------------------------------------------------------------------
 
+    @_repeatable
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""
-        with self._database.reading() as connection:
-            row = connection.execute(select(schema.store.c.value).where(schema.store.c.key == key)).first()
+        with self._database.asking() as connection:
+            row = self._statements.run(
+                connection,
+                "setting",
+                lambda: select(schema.store.c.value).where(schema.store.c.key == bindparam("key")),
+                {"key": key},
+            ).first()
             return None if row is None else str(row[0])
 
     def put_setting(self, key: str, value: str, *, expect: str | None = None) -> bool:
         """Set a setting if it is still as expected (None: not set at all); whether it was."""
-        with self._database.writing() as connection:
+        with self._database.writing(alone=True) as connection:
             row = connection.execute(select(schema.store.c.value).where(schema.store.c.key == key)).first()
             if (None if row is None else row[0]) != expect:
                 return False
@@ -87,16 +129,18 @@ class SqlStore:
 
     # -- cubes ----------------------------------------------------------------------------------------------------
 
+    @_repeatable
     def cubes(self) -> list[CubeRow]:
         """All cubes, by name."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             rows = connection.execute(select(schema.cubes).order_by(schema.cubes.c.name)).mappings()
             return [cube_row(r["cube"], r["name"], r["owner"], r["seq"], r["created"]) for r in rows]
 
+    @_repeatable
     def cube(self, name: str) -> CubeRow | None:
         """The cube of that name as it stands, or None."""
         c = schema.cubes.c
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             row = self._statements.run(
                 connection,
                 "cube",
@@ -105,10 +149,11 @@ class SqlStore:
             ).first()
             return None if row is None else cube_row(*row)
 
+    @_repeatable
     def head_seq(self, cube: CubeRow) -> int:
         """Number of the cube's newest change; 0 before the first."""
         c = schema.cubes.c
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             seq: Any = self._statements.run(
                 connection,
                 "head seq",
@@ -121,12 +166,14 @@ class SqlStore:
                 )
             return int(seq)
 
+    @_repeatable
     def seq_at(self, cube: CubeRow, moment: datetime) -> int:
         """Number of the newest change that was committed at or before a moment; 0 where there was none."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             query = select(func.max(_b.last_seq)).where(_b.cube == cube.number, _b.at <= micros(moment))
             return int(connection.execute(query).scalar() or 0)
 
+    @_repeatable
     def counts(self, cube: CubeRow) -> dict[str, int]:
         """How many items, deleted items, versions, vectors and audit entries the cube has."""
         low, high = position(cube.number, 0), position(cube.number + 1, 0)
@@ -146,14 +193,16 @@ class SqlStore:
 
     # -- items ----------------------------------------------------------------------------------------------------
 
+    @_repeatable
     def heads(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, Head]:
         """Where these items stand now, by id; ids that the cube has never had are left out."""
-        with self._database.reading() as connection:
+        with self._looking(ids) as connection:
             return heads_by(connection, self._statements, cube.number, "id", ids)
 
+    @_repeatable
     def heads_by_key(self, cube: CubeRow, keys: Sequence[str]) -> dict[str, Head]:
         """Where the items that bear these keys stand now, by key."""
-        with self._database.reading() as connection:
+        with self._looking(keys) as connection:
             return heads_by(connection, self._statements, cube.number, "key", keys)
 
     def heads_by_dedup(self, cube: CubeRow, identities: Sequence[int]) -> dict[int, Head]:
@@ -161,14 +210,15 @@ class SqlStore:
         with self._database.reading() as connection:
             return heads_by(connection, self._statements, cube.number, "dedup", identities)
 
+    @_repeatable
     def records(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, Record]:
-        """The versions that these changes made, by number; digests are checked.
+        """The versions that these changes made, by number, ascending; digests are checked.
 
         Raises:
             StoreDamaged: a row is not what was written, or not there.
         """
         places = [position(cube.number, seq) for seq in seqs]
-        with self._database.reading() as connection:
+        with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection, "records", lambda members: _select_records(_v.place.in_(members)), places
             )
@@ -179,8 +229,9 @@ class SqlStore:
                     f"{self.name}: cube {cube.name!r} has lost change {seq}; run `memos verify`, restore this store from a "
                     "backup"
                 )
-        return found
+        return dict(sorted(found.items()))
 
+    @_repeatable
     def history(self, cube: CubeRow, head: Head) -> list[Record]:
         """All versions of an item up to its head, oldest first."""
         found: list[Record] = []
@@ -191,6 +242,7 @@ class SqlStore:
             seq = record.prev
         return found[::-1]
 
+    @_repeatable
     def at(self, cube: CubeRow, head: Head, as_of: int) -> Record:
         """The version of an item that was current after change `as_of`.
 
@@ -205,17 +257,19 @@ class SqlStore:
             seq = record.prev
         raise ItemNotFound(f"cube {cube.name!r} had no item {head.id!r} after change {as_of}")
 
+    @_repeatable
     def digest(self, cube: CubeRow, seq: int) -> str:
         """What the truth says change `seq` was, as hexadecimal digits; "" where there is no such change."""
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             query = select(_v.digest).where(_v.place == position(cube.number, seq))
             found = connection.execute(query).scalar()
             return found.hex() if found is not None else ""
 
+    @_repeatable
     def texts(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, str]:
         """Only the texts of these changes, by number; deletions are left out."""
         places = [position(cube.number, seq) for seq in seqs]
-        with self._database.reading() as connection:
+        with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
                 "texts",
@@ -229,29 +283,38 @@ class SqlStore:
         base = position(cube.number, 0)
         while after < until:
             end = min(after + _SLICE, until)
-            with self._database.reading() as connection:
-                rows = self._statements.run(
-                    connection,
-                    "bodies",
-                    lambda: (
-                        select(_v.place, _i.id, _v.version, _v.state, _v.body)
-                        .select_from(schema.versions)
-                        .join(schema.items, _i.item == _v.item)
-                        .where(_v.place > bindparam("low"), _v.place <= bindparam("high"), _v.body.is_not(None))
-                    ),
-                    {"low": base + after, "high": base + end},
-                ).fetchall()
-            for place, id_, version, state, body in rows:
+            for place, id_, version, state, body in self._rows(
+                "bodies",
+                lambda: (
+                    select(_v.place, _i.id, _v.version, _v.state, _v.body)
+                    .select_from(schema.versions)
+                    .join(schema.items, _i.item == _v.item)
+                    .where(_v.place > bindparam("low"), _v.place <= bindparam("high"), _v.body.is_not(None))
+                    .order_by(_v.place)
+                ),
+                {"low": base + after, "high": base + end},
+            ):
                 if state not in _STATES:
                     raise self._altered(cube, id_, version)
                 yield seq_of(place), id_, version, state, decode_body(body)
             after = end
 
+    @_repeatable
+    def _rows(self, key: str, build: Callable[[], Statement], values: dict[str, Any]) -> Sequence[Any]:
+        """All rows of one statement."""
+        with self._database.asking() as connection:
+            return self._statements.run(connection, key, build, values).fetchall()
+
+    def _looking(self, members: Sequence[object]) -> AbstractContextManager[Connection]:
+        """A connection to look so many things up at one moment."""
+        return self._database.asking() if len(members) <= MEMBERS_AT_ONCE else self._database.reading()
+
+    @_repeatable
     def vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, VectorBlobs]:
         """Vectors stored by these changes, by number; changes without any are left out."""
         c = schema.vectors.c
         places = [position(cube.number, seq) for seq in seqs]
-        with self._database.reading() as connection:
+        with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
                 "vectors",
@@ -260,11 +323,12 @@ class SqlStore:
             )
             return {seq_of(row[0]): VectorBlobs(row[1], row[2]) for row in rows}
 
+    @_repeatable
     def dense_vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, bytes]:
         """Only the float32 vectors stored by these changes, by number: what exact rescoring reads."""
         c = schema.vectors.c
         base = position(cube.number, 0)
-        with self._database.reading() as connection:
+        with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
                 "dense vectors",
@@ -288,18 +352,16 @@ class SqlStore:
         low_bits = position(cube.number, 0)
         while after < until:
             end = min(after + _SLICE, until)
-            with self._database.reading() as connection:
-                rows = self._statements.run(
-                    connection,
-                    "changes",
-                    lambda: (
-                        _select_records(_v.place > bindparam("low"), _v.place <= bindparam("high"))
-                        .add_columns(x.crc, x.dense, x.tokens)
-                        .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
-                        .order_by(_v.place)
-                    ),
-                    {"low": low_bits + after, "high": low_bits + end, "base": low_bits},
-                ).fetchall()
+            rows = self._rows(
+                "changes",
+                lambda: (
+                    _select_records(_v.place > bindparam("low"), _v.place <= bindparam("high"))
+                    .add_columns(x.crc, x.dense, x.tokens)
+                    .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
+                    .order_by(_v.place)
+                ),
+                {"low": low_bits + after, "high": low_bits + end, "base": low_bits},
+            )
             if len(rows) != end - after:
                 raise StoreDamaged(
                     f"{self.name}: cube {cube.name!r} should have changes {after + 1} to {end}, "
@@ -374,44 +436,46 @@ class SqlStore:
     @contextmanager
     def begin(self, *, actor: str, action: str) -> Iterator[WriteTransaction]:
         """One transaction over any number of cubes: all of it is kept, with its audit entries, or nothing."""
-        with self._database.writing() as connection:
+        made: list[WriteTransaction] = []
+
+        def kept(other: Connection) -> bool:
+            return made[0].kept(other)
+
+        writing = self._database.writing(kept=kept)
+        with self._database.operation(anew=True), writing as connection:
+            at = micros(self._now())
             transaction = WriteTransaction(
-                connection, self._statements, actor=actor, action=action, at=micros(self._now())
+                connection, self._statements, self._database, actor=actor, action=action, at=at
             )
+            made.append(transaction)
             yield transaction
             transaction.finish()
 
     # -- grants ---------------------------------------------------------------------------------------------------
 
+    @_repeatable
     def grants(self, cube: CubeRow) -> list[Grant]:
         """All grants on the cube, by grantee."""
-        with self._database.reading() as connection:
-            return grants.grants_on(connection, cube.number, cube.name)
+        with self._database.asking() as connection:
+            return grants.grants_on(connection, self._statements, cube.number, cube.name)
 
     def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
         """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction."""
         action = f"share {grantee} {','.join(sorted(rights))}" if rights else f"unshare {grantee}"
-        with self._database.writing() as connection:
-            at = micros(self._now())
-            transaction = WriteTransaction(connection, self._statements, actor=by, action=action, at=at)
+        with self.begin(actor=by, action=action) as transaction:
             locked = transaction.cube(cube.name)
-            if locked is None:
-                return
-            if rights:
-                grants.put_grant(connection, cube.number, grantee, rights, by, at)
-            else:
-                grants.drop_grant(connection, cube.number, grantee)
-            transaction.note(locked)
-            transaction.finish()
+            if locked is not None:
+                transaction.grant(locked, grantee, rights)
 
     # -- vectors of another embedder ------------------------------------------------------------------------------
 
     def stage(self, identity: str) -> tuple[int, int]:
         """Begin (or go on) to stage vectors of an embedder: how many versions take them, and how many have them staged."""
-        with self._database.writing() as connection:
+        with self._database.writing(alone=True) as connection:
             staging.prepare(connection, identity, STAGED)
             return staging.count(connection)
 
+    @_repeatable
     def unstaged(self, identity: str, after: int, limit: int) -> tuple[list[tuple[int, str, Body]], int | None]:
         """Versions behind a place without staged vectors: (place, text, body), and how far was looked (None: the end).
 
@@ -425,6 +489,7 @@ class SqlStore:
     def put_staged(self, identity: str, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
         """Stage vectors of the versions at these places; raises as `unstaged` does."""
         with self._database.writing() as connection:
+            self._database.lock(connection, "staging")
             staging.confirm(connection, identity, STAGED)
             staging.put(connection, self._statements, [vector_row(place, blobs) for place, blobs in rows])
 
@@ -441,7 +506,7 @@ class SqlStore:
         Raises:
             Conflict: as for `unstaged`.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(alone=True) as connection:
             if identity:
                 staging.confirm(connection, identity, STAGED)
                 after: int | None = 0
@@ -459,11 +524,13 @@ class SqlStore:
 
     # -- audit and checks -----------------------------------------------------------------------------------------
 
+    @_repeatable
     def audit(self, cube: CubeRow, after: int = 0) -> list[AuditEntry]:
         """Entries of the cube's audit chain after a number, oldest first."""
         with self._database.reading() as connection:
             return [entry for entry, _ in audit.entries(connection, cube.number, cube.name, after)]
 
+    @_repeatable
     def check(self, cube: CubeRow, dims: int | None) -> list[str]:
         """Every way in which the cube's rows contradict each other, as sentences; nothing when all is well.
 
@@ -488,10 +555,12 @@ class SqlStore:
     @contextmanager
     def filling(self) -> Iterator[SqlFilling]:
         """One transaction that fills this store with a copy of another; raises AlreadyExists where it is not empty."""
-        with self._database.writing() as connection:
+        with self._database.writing(alone=True) as connection:
             filling = SqlFilling(connection, self._statements, self.name)
             yield filling
+            self._database.numbers_taken(connection)
         self.id = filling.id or self.id
+        self._database.belongs_to(self.id)
 
     def facts(self) -> dict[str, str | int]:
         """What the database says of itself: name and version, bytes on disk, settings that matter."""

@@ -36,6 +36,9 @@ def prepare(connection: Connection, identity: str, key: str) -> None:
     if there:
         connection.execute(text("DROP TABLE staged_vectors"))
     connection.exec_driver_sql(_TABLE.format_map(WORDS[connection.dialect.name]))
+    if connection.dialect.name == "postgresql":
+        for name in ("dense", "tokens"):  # as in the table whose place it will take
+            connection.exec_driver_sql(f"ALTER TABLE staged_vectors ALTER COLUMN {name} SET STORAGE EXTERNAL")
     connection.execute(delete(schema.store).where(c.key == key))
     connection.execute(schema.store.insert().values(key=key, value=identity))
 

@@ -12,18 +12,27 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, TableClause, Update, bindparam
 from sqlalchemy.sql.elements import BindParameter
 
+from memos_core.stores.sql.databases import SqlDatabase
+
 Statement = Select[Any] | Insert | Update | Delete
 _Compiled = tuple[str, tuple[str, ...], dict[str, Any]]
 
 # Lists of values are bound in one of these sizes, the rest filled up with the last value, so that few texts exist.
 _SIZES = (1, 4, 16, 64, 256)
+_MANY = 12  # rows, from which on copying them in is faster than inserting them
+MEMBERS_AT_ONCE = _SIZES[-1]
 _MEMBERS = tuple(f"m{place}" for place in range(_SIZES[-1]))
 
 
 class Statements:
-    """Compiled statements of one database, by name."""
+    """Compiled statements of one database, by name.
 
-    def __init__(self) -> None:
+    Args:
+        database: what they run on.
+    """
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
         self._compiled: dict[object, _Compiled] = {}
 
     def run(
@@ -61,6 +70,10 @@ class Statements:
         rows = rows if isinstance(rows, list) else list(rows)
         if not rows:
             return
+        if self._database.copy_in is not None and len(rows) >= _MANY:
+            types = [(name, str(table.c[name].type)) for name in columns]
+            self._database.copy_in(connection, table.name, types, rows)
+            return
 
         def build() -> Statement:
             return table.insert().values({name: bindparam(name) for name in columns})
@@ -69,7 +82,19 @@ class Statements:
         if names != columns:
             order = [columns.index(name) for name in names]
             rows = [tuple(row[i] for i in order) for row in rows]
-        connection.exec_driver_sql(text, rows)
+        self._run_rows(connection, text, rows)
+
+    def run_each(
+        self, connection: Connection, key: object, build: Callable[[], Statement], values: Sequence[dict[str, Any]]
+    ) -> None:
+        """Run a statement that answers nothing once for each of these values by name."""
+        if values:
+            text, names, _ = self._get(connection, key, build)
+            self._run_rows(connection, text, [tuple(each[name] for name in names) for each in values])
+
+    def _run_rows(self, connection: Connection, text: str, rows: list[Any]) -> None:
+        if not self._database.later(connection, text, rows):
+            connection.exec_driver_sql(text, rows if len(rows) > 1 else rows[0])
 
     def _get(self, connection: Connection, key: object, build: Callable[[], Statement]) -> _Compiled:
         found = self._compiled.get(key)

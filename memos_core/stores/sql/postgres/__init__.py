@@ -1,0 +1,1 @@
+"""The truth on a PostgreSQL server. `psycopg` is touched only here."""
