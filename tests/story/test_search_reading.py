@@ -36,6 +36,7 @@ def told() -> Iterator[Told]:
         ("I went to Rome yesterday.", "2024-05-07..2024-05-07"),
         ("We were in Rome last week.", "2024-04-29..2024-05-05"),
         ("Three weeks ago I saw the Colosseum.", "2024-04-14..2024-04-20"),
+        ("Last Friday it rained in Rome.", "2024-05-03..2024-05-03"),
         ("In March I was ill.", "2024-03-01..2024-03-31"),
         ("Ich war letzte Woche in Rom.", "2024-04-29..2024-05-05"),
         ("Vorgestern hat es geschneit.", "2024-05-06..2024-05-06"),

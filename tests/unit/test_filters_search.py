@@ -4,7 +4,8 @@ ten answers gives two."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import count
 from typing import Any
@@ -53,7 +54,8 @@ SCALARS: list[Any] = [
     *("👩\u200d🔬", "2024-05-08", "2024-05-08T14:00:00+02:00", "2024-05-08T12:00:00Z", "08.05.2024", "'; drop --", "%"),
 ]
 KEYS = ["m", "größe", "名", "a.b", "text", "tags", "0", "x y"]
-scalars = st.sampled_from(SCALARS)
+CONFUSED = [1, True, 1.0, "1", 0, False, None, "", "2024-05-08", "a"]
+scalars = st.sampled_from(CONFUSED) | st.sampled_from(SCALARS)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=2),
@@ -140,6 +142,10 @@ class Told:
             self.session.delete(id)
             self._keep({key: item for key, item in self.now.items() if key != id}, self.past[-1][0] + 1)
 
+    @property
+    def ever(self) -> Ever:
+        return Ever(item for _, _, moment in self.past for item in moment.values())
+
     def _keep(self, now: Moment, seq: int) -> None:
         self.now = now
         self.past.append((seq, next(self.clock), now))
@@ -165,28 +171,34 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def conditions(draw: st.DrawFn, items: Ever) -> Condition:
     """A condition that some of the items are likely to fulfil: its values are mostly taken from them."""
-    path = draw(st.sampled_from(PATHS))
-    op = draw(st.sampled_from(OPERATORS))
+    path, op = draw(st.sampled_from(PATHS)), draw(st.sampled_from(OPERATORS))
+    near, parts = likely(path, items)
+    chosen = st.integers(0, len(near) - 1).map(near.__getitem__)
+    if op in ("in", "nin", "any", "all"):
+        return condition(path, op, draw(st.lists(chosen, max_size=3)))
+    if op in ("text_match", "text_match_insensitive"):
+        return condition(path, op, draw(st.sampled_from(parts)))
+    if op == "is_empty":
+        return condition(path, op, None)
+    return condition(path, op, draw(chosen.filter(orderable) if op in (">", ">=", "<", "<=") else chosen))
+
+
+def likely(path: tuple[str, ...], items: Ever) -> tuple[list[Any], list[str]]:
+    """Values that are there under a path or nearly so, some that are not, and parts of the strings among them."""
     there = [value_at(item, path) for item in items]
     there += [member for value in there if isinstance(value, list) for member in value]
     near = [*there, *(each.upper() for each in there if isinstance(each, str))]
     near += [each + 1 for each in there if isinstance(each, int) and not isinstance(each, bool)]
     near += [each + timedelta(microseconds=1) for each in there if isinstance(each, datetime)]
     near += [each.astimezone(BERLIN) for each in there if isinstance(each, datetime)]
+    said = [each for each in near if isinstance(each, str)]
     is_time = path[0] in TIME_FIELDS and len(path) == 1
-    strange = st.sampled_from([*TIMES, NOON.astimezone(BERLIN), date(2024, 5, 8), *([] if is_time else SCALARS)])
-    value: st.SearchStrategy[Any] = st.integers(0, len(near) - 1).map(near.__getitem__) | strange if near else strange
-    if op in ("in", "nin", "any", "all"):
-        return condition(path, op, draw(st.lists(value, max_size=3)))
-    if op in ("text_match", "text_match_insensitive"):
-        said = [each for each in near if isinstance(each, str)]
-        parts = [each[:2] for each in said] + [each[-1:] for each in said]
-        return condition(path, op, draw(st.sampled_from([*parts, "", "ß", "SS", "i\u0307"])))
-    if op == "is_empty":
-        return condition(path, op, None)
-    if op in (">", ">=", "<", "<="):
-        value = value.filter(lambda each: each is not None and not isinstance(each, bool | list | dict))
-    return condition(path, op, draw(value))
+    strange = [*TIMES, NOON.astimezone(BERLIN), date(2024, 5, 8), *([] if is_time else [*SCALARS, *CONFUSED])]
+    return [*near, *strange], [*(each[:2] for each in said), *(each[-1:] for each in said), "", "ß", "SS", "i\u0307"]
+
+
+def orderable(value: Any) -> bool:
+    return value is not None and not isinstance(value, bool | list | dict)
 
 
 def filters(items: Ever) -> st.SearchStrategy[Filter]:
@@ -224,8 +236,11 @@ def test_filters_mean_the_same_everywhere(told_in: tuple[MOS, Iterator[datetime]
     """`search` and `list`, now and at every moment before, find exactly the items that `matches` lets through."""
     told = Told(*told_in)
     told.add(data.draw(st.lists(drafts, min_size=2, max_size=8)))
+    asked_again = data.draw(st.lists(filters(told.ever), min_size=2, max_size=2))
     picks = st.integers(0, 50)
     for _ in range(data.draw(st.integers(0, 3))):
+        for where in asked_again:  # what an index has worked out for a path must follow what is written
+            check_moment(told.session, where, None, told.now)
         step = data.draw(st.sampled_from(["add", "update", "update", "delete"]))
         if step == "add":
             told.add(data.draw(st.lists(drafts, min_size=1, max_size=3)))
@@ -236,10 +251,9 @@ def test_filters_mean_the_same_everywhere(told_in: tuple[MOS, Iterator[datetime]
             taken = any(item.key == change.get("new_key") for item in told.now.values())
             if not (change.get("new_key") and taken):
                 told.update(data.draw(picks), **change)
-    where_of = filters(Ever(item for _, _, moment in told.past for item in moment.values()))
+    where_of = filters(told.ever)
     everything = searched(told.session, None, None)
-    for _ in range(10):
-        where = data.draw(where_of)
+    for where in [*asked_again, *data.draw(st.lists(where_of, min_size=8, max_size=8))]:
         check_moment(told.session, where, None, told.now)
         for id, hit in searched(told.session, where, None).items():
             assert own_parts(hit) == own_parts(everything[id]), "a filter chooses; it does not change what is said"
@@ -257,10 +271,60 @@ def check_moment(session: Session, where: Filter, as_of: Any, moment: Moment) ->
     assert found == {id: item for id, item in expected.items() if item.indexed}, (where, as_of)
 
 
-def test_every_operator_and_every_field_is_asked_for() -> None:
-    """The test above draws from these: none is forgotten when one is added."""
+@pytest.mark.soak
+def test_every_operator_on_every_field(
+    told_in: tuple[MOS, Iterator[datetime]], rounds: Callable[[int, int], int]
+) -> None:
+    """None is left to chance: each operator is asked of each field and path, of items that have all sorts of values there."""
+    rng = random.Random(7)
+    told = Told(*told_in)
+    told.add([draft(rng) for _ in range(40)])
+    told.add([draft(rng) for _ in range(10)])
+    items = told.ever
     assert {(name,) for name in FIELDS} <= set(PATHS)
     assert len(OPERATORS) == 14
+    chosen, count_of_each = 0, rounds(4, 60)
+    for path in PATHS:
+        near, parts = likely(path, items)
+        for op in OPERATORS:
+            for _ in range(count_of_each):
+                value: Any = rng.choice(near)
+                if op in ("in", "nin", "any", "all"):
+                    value = [rng.choice(near), rng.choice(near)]
+                elif op in (">", ">=", "<", "<="):
+                    value = rng.choice([each for each in near if orderable(each)])
+                elif op in ("text_match", "text_match_insensitive"):
+                    value = rng.choice(parts)
+                where = condition(path, op, None if op == "is_empty" else value)
+                expected = {id for id, item in told.now.items() if matches(where, item)}
+                assert {item.id for item in told.session.list(where=where, limit=1000)} == expected, where
+                chosen += 0 < len(expected) < len(items)
+    assert chosen > 300, "most filters let some through and not others"
+
+
+def draft(rng: random.Random) -> Draft:
+    """A thing with all sorts of values."""
+    value: Any = rng.choice([*CONFUSED, *SCALARS, ["a", 1, None], [True], [], {"m": 1, "名": "a"}, ["2024-05-08", 1.0]])
+    source = SourceRef(
+        role=rng.choice([None, "user"]),
+        speaker=rng.choice([None, "Ann", "王芳"]),
+        message_id=rng.choice([None, "m1"]),
+        position=rng.choice([None, 0, 7]),
+    )
+    return Draft(
+        text=rng.choice(["some words", "größere STRASSE", "东京的天气"]),
+        type=rng.choice(["fact", "Notiz"]),
+        payload=rng.choice([None, value]),
+        occurred_at=rng.choice([None, *TIMES]),
+        confidence=rng.choice([0.0, 0.5, 1.0]),
+        tags=tuple(rng.sample(["a", "A", "straße"], rng.randint(0, 2))),
+        metadata={"m": value, **({"größe": [value, 1], "a.b": value, "text": value} if rng.random() < 0.5 else {})},
+        conversation=rng.choice([None, "thread"]),
+        mentions=Mentions(
+            entities=("Ann", "东京")[: rng.randint(0, 2)], says_time=True, language=rng.choice([None, "zh"])
+        ),
+        source=rng.choice([None, source]),
+    )
 
 
 # -- narrowing comes first -------------------------------------------------------------------------------------------------

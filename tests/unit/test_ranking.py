@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import permutations
 
 import numpy as np
@@ -217,6 +218,19 @@ def test_equal_scores_are_ordered_by_cube_and_age_not_by_chance(mos: MOS) -> Non
         hits = mos.session("ties", read_from=[cube]).search("same words")
         assert len({hit.score for hit in hits}) == 1
         assert [hit.id[1:] for hit in hits] == ["3", "1", "2"], "oldest first"
+
+
+def test_equal_scores_of_two_cubes_are_ordered_by_their_names(mos: MOS) -> None:
+    for cube, day in (("even/b", 1), ("even/a", 2), ("even/c", 3)):
+        writer = mos.session("even", write_to=[cube])
+        writer.add("the spare key", id=f"key {cube}", occurred_at=datetime(2024, 5, day, tzinfo=UTC))
+    for order in permutations(["even/a", "even/b", "even/c"]):
+        hits = mos.session("even", read_from=order).search("spare key")
+        assert len({hit.score for hit in hits}) == 1
+        assert [hit.cube_id for hit in hits] == ["even/a", "even/b", "even/c"]
+        first = mos.session("even", read_from=order).search("spare key", top_k=2)
+        rest = mos.session("even", read_from=order).search("spare key", top_k=2, cursor=first.cursor)
+        assert [hit.cube_id for hit in rest] == ["even/c"]
 
 
 def test_the_same_question_gets_the_same_answer_from_a_store_opened_anew(tmp_path: object) -> None:
