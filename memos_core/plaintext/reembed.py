@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 
 import msgspec
 
@@ -11,8 +12,10 @@ from memos_core.plaintext.embedding import SETTING, Embedding, encode_all, measu
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import indexed_text
+from memos_core.types.work import Body, VectorBlobs
 
 Progress = Callable[[int, int], None]
+_PASSES = 3  # over what has come in meanwhile, before the last of it is embedded while everybody waits
 _BATCH = 64  # versions between two commits: what an interruption costs at most
 
 
@@ -43,16 +46,22 @@ def reembed(
     total, before = (0, 0) if embedder is None else store.stage(record.identity)
     if progress is not None and total:
         progress(before, total)
-    while True:
+
+    def made(batch: Sequence[tuple[int, str, Body]]) -> Sequence[VectorBlobs]:
+        assert embedder is not None
+        return encode_all(embedder, [indexed_text(text, body.context) for _, text, body in batch], record.dims)
+
+    for number in count(1):
         after: int | None = None if embedder is None else 0
         while after is not None and embedder is not None:
             batch, after = store.unstaged(record.identity, after, _BATCH)
-            blobs = encode_all(embedder, [indexed_text(text, body.context) for _, text, body in batch], record.dims)
-            store.put_staged(record.identity, [(place, blob) for (place, _, _), blob in zip(batch, blobs, strict=True)])
+            staged = [(place, blob) for (place, _, _), blob in zip(batch, made(batch), strict=True)]
+            store.put_staged(record.identity, staged)
             done += len(batch)
             if progress is not None and batch:
                 progress(before + done, total)
         with embedding.replacing:
-            if store.switch_vectors(record.identity, SETTING, value):
+            if store.switch_vectors(record.identity, SETTING, value, made if number >= _PASSES else None):
                 embedding.rebind(embedder, spec)
                 return done
+    raise AssertionError("unreachable")

@@ -106,13 +106,13 @@ class Ranked:
         # the same words, and the hit they are in (None: shown before)
         place_of: dict[tuple[object, ...], int | None] = {}
         if several:
-            place_of.update((_sameness(record), None) for _, record in self._walk(store, _BLOCK, 0, start))
+            place_of.update((sameness(record), None) for _, record in self._walk(store, _BLOCK, 0, start))
         cursor: str | None = None
         last = -1
         for place, record in self._walk(store, top_k, start, len(self._scores)):
             if self._likely[place] < min_score:
                 break
-            same = _sameness(record) if several else (place,)
+            same = sameness(record) if several else (place,)
             if same in place_of:
                 hit = place_of[same]
                 if hit is not None:
@@ -174,7 +174,7 @@ class Ranked:
         )
 
 
-def _sameness(record: Record) -> tuple[object, ...]:
+def sameness(record: Record) -> tuple[object, ...]:
     """What makes items of two cubes the same words, said by the same person at the same time."""
     body = record.body
     source = body.source if body else None

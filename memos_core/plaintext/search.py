@@ -20,6 +20,7 @@ from memos_core.plaintext.cursors import Cursor, decode, digest_of, encode
 from memos_core.plaintext.embedding import Embedding, QueryVectors
 from memos_core.plaintext.followers import Asked, Followers
 from memos_core.plaintext.indexes import Indexes
+from memos_core.plaintext.origins import with_all_origins
 from memos_core.plaintext.question import Question, mostly_latin, take_apart, without_names
 from memos_core.plaintext.ranking import Recipe, Signal, recipe_for
 from memos_core.plaintext.results import Found, Place, Ranked
@@ -142,6 +143,8 @@ class Searcher:
             if hits.cursor is not None or not ranked.goes_on(ask.min_score):
                 break
             tier += 1
+        if len(places) > 1:
+            hits[:] = with_all_origins(hits, found, self._indexes, self._store, ask.where)
         self._indexes.trim()
         hits.degraded = degraded or next((each.degraded for each in found if each.degraded), None)
         return hits

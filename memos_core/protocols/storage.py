@@ -6,7 +6,7 @@ it, so whoever has seen number n has seen everything up to n. Everything else fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -19,6 +19,7 @@ from memos_core.protocols.copying import Filling, Snapshot
 from memos_core.types.access import Grant, Right
 from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Put, Record, VectorBlobs
 
+Finish = Callable[[Sequence[tuple[int, str, Body]]], Sequence[VectorBlobs]]
 Changes = Iterator[list[tuple[Record, VectorBlobs | None]]]
 
 
@@ -170,15 +171,16 @@ class RecordStore(Protocol):
     def put_staged(self, identity: str, rows: Sequence[tuple[int, VectorBlobs]]) -> None:
         """Stage vectors of the versions at these places; raises as `unstaged` does."""
 
-    def switch_vectors(self, identity: str, key: str, value: str) -> bool:
+    def switch_vectors(self, identity: str, key: str, value: str, finish: Finish | None = None) -> bool:
         """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
 
         Args:
             identity: of the embedder; "" removes all vectors instead.
             key, value: the setting that says whose vectors they are.
+            finish: makes vectors of versions (place, text, body) that have come in meanwhile, while everybody waits.
 
         Returns:
-            Whether it was done; not if versions without staged vectors have come in meanwhile.
+            Whether it was done; without `finish`, not if versions without staged vectors have come in meanwhile.
 
         Raises:
             Conflict: as for `unstaged`.

@@ -92,7 +92,6 @@ def test_the_same_words_in_several_cubes_are_one_hit_with_every_origin(filled: M
     assert {cube for cube, _ in two[0].origins} == {"handbook", "project"}
 
 
-@pytest.mark.xfail(strict=True, reason="twins behind the end of the page are not looked for")
 def test_every_origin_is_kept_also_of_a_twin_that_ranks_far_below(filled: MOS) -> None:
     """What is said next to it makes one of them rank first and the other behind much else, beyond the end of the page."""
     said = {"content": "It is behind the boiler", "speaker": "Ann", "at": MAY}

@@ -197,6 +197,22 @@ def test_adding_and_searching_go_on_meanwhile(tmp_path: Path) -> None:
         check(mos, HashingEmbedder(256), items=150 + len(added))
 
 
+def test_it_ends_although_somebody_adds_all_the_time(tmp_path: Path) -> None:
+    with filled(tmp_path) as mos:
+        alice = mos.session("alice")
+        added: list[str] = []
+        going = True
+
+        def look(own: Watched, texts: Sequence[str]) -> None:
+            if going and not mos._embedding.replacing.locked():  # then writers wait
+                added.extend(alice.add(f"once more {len(added)}").ids)
+
+        mos.reembed(Watched(256, look))
+        going = False
+        assert len(added) > 3
+        check(mos, HashingEmbedder(256), items=150 + len(added))
+
+
 @pytest.mark.parametrize("change", ["add", "update"])
 def test_who_writes_in_the_very_moment_of_the_switch_is_not_turned_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str

@@ -165,6 +165,8 @@ class Database:
 
     @staticmethod
     def _roll_back(connection: Connection) -> None:
+        if connection.invalidated:  # after an interrupt: what it had begun is gone with it
+            return
         raw: object = connection.connection.dbapi_connection
         if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
             raw.rollback()

@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import ItemNotFound, StoreDamaged, StoreError
 from memos_core.events import event
+from memos_core.protocols.storage import Finish
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
@@ -493,15 +494,16 @@ class SqlStore:
             staging.confirm(connection, identity, STAGED)
             staging.put(connection, self._statements, [vector_row(place, blobs) for place, blobs in rows])
 
-    def switch_vectors(self, identity: str, key: str, value: str) -> bool:
+    def switch_vectors(self, identity: str, key: str, value: str, finish: Finish | None = None) -> bool:
         """Put staged vectors in the place of the old ones, and set a setting, in one transaction.
 
         Args:
             identity: of the embedder; "" removes all vectors instead.
             key, value: the setting that says whose vectors they are.
+            finish: makes vectors of versions (place, text, body) that have come in meanwhile, while everybody waits.
 
         Returns:
-            Whether it was done; not if versions without staged vectors have come in meanwhile.
+            Whether it was done; without `finish`, not if versions without staged vectors have come in meanwhile.
 
         Raises:
             Conflict: as for `unstaged`.
@@ -512,8 +514,12 @@ class SqlStore:
                 after: int | None = 0
                 while after is not None:
                     missing, after = staging.missing(connection, after, _SLICE)
-                    if missing:
+                    if missing and finish is None:
                         return False
+                    if missing and finish is not None:
+                        made = zip(missing, finish(missing), strict=True)
+                        rows = [vector_row(place, blobs) for (place, _, _), blobs in made]
+                        staging.put(connection, self._statements, rows)
                 staging.switch(connection)
             else:
                 staging.remove(connection)
