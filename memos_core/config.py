@@ -3,7 +3,7 @@
 ::
 
     location = "./memory"        # relative to the file
-    embedder = "minilm"
+    embedder = "minilm"          # "minilm:./weights" is relative to the file, too
     vectors = "chroma"           # who keeps copies of the vectors of larger cubes (docs/vectors.md)
     deadline = 30.0              # seconds to wait while other processes write
     index_budget_mb = 512
@@ -66,8 +66,19 @@ def read_config(path: Path) -> Config:
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
         raise InvalidConfig(f"{path}: {error}; settings are: {known}") from error
+    config = msgspec.structs.replace(
+        config, embedder=_beside(config.embedder, path.parent), vectors=_beside(config.vectors, path.parent)
+    )
     if config.cache is not None:
         config = msgspec.structs.replace(config, cache=str(path.parent / Path(config.cache).expanduser()))
     if "://" in config.location or config.location == ":memory:" or not config.location.strip():
         return config
     return msgspec.structs.replace(config, location=str(path.parent / Path(config.location).expanduser()))
+
+
+def _beside(spec: str | None, folder: Path) -> str | None:
+    """A name with a folder ("minilm:./weights"), the folder taken from that of the file."""
+    name, separator, rest = (spec or "").partition(":")
+    if separator and rest.startswith((".", "~")):
+        return f"{name}:{folder / Path(rest).expanduser()}"
+    return spec

@@ -31,12 +31,21 @@ def test_what_is_said_is_taken_and_the_rest_is_as_open_has_it(tmp_path: Path) ->
         "embedder": "hashing:64",
         "deadline": 2.5,
         "index_budget": 7 << 20,
-        "cache": None,
+        **dict.fromkeys(("cache", "vectors", "vectors_from", "vectors_deadline")),
     }
     defaults = {name: each.default for name, each in inspect.signature(MOS.open).parameters.items()}
     nothing = read_config(write(tmp_path, "# nothing\n")).arguments()
     assert nothing.pop("location") == str(tmp_path / "memory")
     assert nothing == {name: defaults[name] for name in nothing}
+
+
+def test_folders_behind_a_name_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    said = 'embedder = "minilm:./weights"\nvectors = "chroma:../kept"\n'
+    config = read_config(write(tmp_path, said))
+    assert (config.embedder, config.vectors) == (f"minilm:{tmp_path}/weights", f"chroma:{tmp_path}/../kept")
+    said = 'embedder = "minilm:me/model"\nvectors = "chroma:http://host:1"\n'
+    config = read_config(write(tmp_path, said))
+    assert (config.embedder, config.vectors) == ("minilm:me/model", "chroma:http://host:1")
 
 
 def test_a_cache_is_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
@@ -92,7 +101,8 @@ def test_a_wrong_setting_is_named_beside_the_right_ones(tmp_path: Path, text: st
     message = str(caught.value)
     assert said in message
     assert str(path) in message
-    assert "settings are: location, embedder, deadline, index_budget_mb" in message
+    settings = message.partition("settings are: ")[2].split(", ")
+    assert {"location", "embedder", "vectors", "deadline", "index_budget_mb", "cache"} <= set(settings)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["memos.toml"]
 
 

@@ -71,6 +71,18 @@ def test_pages_of_a_large_memory_show_every_hit_once(mos: MOS, cubes: tuple[str,
     assert all(later <= earlier for earlier, later in pairwise(scores))
 
 
+@pytest.mark.parametrize("vector", [True, False], ids=["vectors", "words"])
+def test_pages_that_go_far_behind_the_first_choice(mos: MOS, monkeypatch: pytest.MonkeyPatch, vector: bool) -> None:
+    """However bad the cheap first score was, what comes later changes nothing of what was shown."""
+    monkeypatch.setattr(ranking, "FULL_ROWS", 50)
+    monkeypatch.setattr(ranking, "POOL", 4)
+    for size in (1, 3, 10):
+        ids = [hit.id for page in pages(asking(mos, "two", vector=vector), size) for hit in page]
+        assert len(set(ids)) == len(ids)
+        assert len(ids) == 300 or not vector
+    assert len(list(pages(asking(mos, "two", vector=vector, min_score=0.0), 7))) == -(-len(ids) // 7)
+
+
 def test_pages_of_words_alone_end_with_what_shares_words(mos: MOS) -> None:
     shown = [hit for page in pages(asking(mos, "one", vector=False), 50) for hit in page]
     assert len({hit.id for hit in shown}) == len(shown)
