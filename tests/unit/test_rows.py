@@ -93,6 +93,16 @@ def test_neighbours_kept_up_step_by_step_are_those_of_a_fresh_sort(history: list
         assert np.array_equal(after, right_after)
 
 
+def test_of_two_at_one_place_the_elder_stands_first() -> None:
+    """Also when it comes there later than the other one."""
+    rows = Rows()
+    rows.extend([(NONE, 0, NONE), (0, 5, NONE)], {})
+    rows.extend([(0, 5, 1)], {2: 0})  # the first one moves to where the second one is
+    before, after = rows.threads.now()
+    assert before.tolist() == [NONE, 2, NONE]
+    assert after.tolist() == [NONE, NONE, 1]
+
+
 def test_a_long_conversation_is_one_chain() -> None:
     rows = Rows()
     rows.extend([(n % 3, n // 3, NONE) for n in range(300)], {})

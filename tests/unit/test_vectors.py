@@ -3,6 +3,8 @@ have ranked best."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from memos_core.stores.index import cube_files
+from memos_core.stores.index.cube_index import CubeIndex
+from memos_core.stores.index.tokens import decode_codes, encode_tokens, unpack
 from memos_core.stores.index.vectors import QueryVector, best, normalise, quantise
+from memos_core.stores.opening import open_sqlite
+from memos_core.testing.stores import Clock, StoreTests, vector
+from memos_core.types.work import Body, Put, VectorBlobs
 
 Floats = NDArray[np.float32]
 DIMS = 24
@@ -76,3 +84,63 @@ def test_the_best_of_many(size: int) -> None:
     for count in (1, 7, 100, size):
         expected = np.lexsort((np.arange(size), -scores))[:count]
         assert np.array_equal(best(scores, count), expected)
+
+
+# -- token vectors ----------------------------------------------------------------------------------------------------
+
+TOKEN_DIMS = 16
+
+
+def tokens_of(seed: int, count: int) -> Floats:
+    return normalise(np.random.default_rng(seed).standard_normal((count, TOKEN_DIMS)).astype(np.float32))
+
+
+def test_token_vectors_in_four_bits_are_near_what_they_were() -> None:
+    vectors = tokens_of(1, 500)
+    blob = encode_tokens(vectors)
+    assert len(blob) == 500 * TOKEN_DIMS // 2
+    restored = unpack(decode_codes(blob, TOKEN_DIMS))
+    assert np.allclose(np.linalg.norm(restored, axis=1), 1, atol=1e-5)
+    assert (np.einsum("td,td->t", restored, vectors) > 0.95).all()
+    edges = normalise(np.array([np.eye(TOKEN_DIMS)[0], -np.eye(TOKEN_DIMS)[1], np.ones(TOKEN_DIMS)]))
+    assert np.isfinite(unpack(decode_codes(encode_tokens(edges), TOKEN_DIMS))).all()
+    assert encode_tokens(vectors[:0]) == b""
+    assert decode_codes(b"", TOKEN_DIMS).shape == (0, TOKEN_DIMS // 2)
+
+
+@pytest.mark.parametrize("flush_rows", [3, 1000])
+def test_the_best_token_of_each_text_is_found(tmp_path: Path, flush_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory, in files, and in files that were merged and have lost their dead rows, the tokens are those of their text."""
+    monkeypatch.setattr(cube_files, "_WORTH_MOVING", 3)
+    store = open_sqlite(tmp_path / "store", deadline=30, now=Clock())
+    cube = StoreTests.create(store)
+    settings = {"embedder": "x", "dims": DIMS, "token_dims": TOKEN_DIMS}
+    index = CubeIndex(store, cube, folder=tmp_path / "files", flush_rows=flush_rows, **settings)
+    said: dict[int, bytes] = {}
+    chance = np.random.default_rng(flush_rows)
+    for seq in range(1, 61):
+        tokens = encode_tokens(tokens_of(seq, int(chance.integers(0, 6)))) or None
+        blobs = VectorBlobs(vector(seq, DIMS).dense, tokens)
+        heads = store.heads(cube, [f"i{chance.integers(1, 40)}"])
+        head = next(iter(heads.values()), None)
+        if head is not None and not head.deleted:
+            put = Put(id=head.id, op="update", text="t", body=Body(), head=head, vectors=blobs)
+        else:
+            put = Put(id=f"i{seq}", op="add", text="t", body=Body(), vectors=blobs)
+        StoreTests.write(store, cube, put)
+        said[seq] = tokens or b""
+        index.catch_up()
+    question = tokens_of(99, 4)
+    fresh = CubeIndex(store, cube, **settings)
+    fresh.catch_up()
+    for each in (index, fresh, CubeIndex(store, cube, folder=tmp_path / "files", **settings)):
+        each.catch_up()
+        rows = np.arange(len(each.table))
+        found = each.token_matches(rows, question)
+        for row, seq in enumerate(each.table["seq"].tolist()):
+            own = unpack(decode_codes(said[seq], TOKEN_DIMS))
+            best_of = (own @ question.T).max(axis=0) if len(own) else np.zeros(len(question))
+            assert np.allclose(found[row], best_of, atol=1e-5), f"change {seq}"
+        some = rows[::3]
+        assert np.array_equal(each.token_matches(some, question), found[some])
+    store.close()
