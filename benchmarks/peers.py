@@ -38,6 +38,9 @@ class Store:
         """The ten best by meaning and words, where it can do that."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Finish what adding has put off, as the first search would."""
+
     def close(self) -> None: ...
 
 
@@ -98,6 +101,9 @@ class Memos(Store):
         from memos_core import F
 
         return self.session.search(text, vector=vector, where=None if share is None else F.share < share)
+
+    def settle(self) -> None:
+        self.mos.cube("alice").catch_up()
 
     def close(self) -> None:
         self.mos.close()
