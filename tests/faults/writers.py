@@ -41,10 +41,13 @@ class Step(TypedDict):
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[MOS]:
     """The store, with segments from the first rows on."""
-    cube_index.SMALL_ROWS = 0
-    with MOS.open(folder, embedder="hashing", deadline=PATIENCE) as mos:
-        mos._indexes._flush_rows = SMALL
-        yield mos
+    usual, cube_index.SMALL_ROWS = cube_index.SMALL_ROWS, 0
+    try:
+        with MOS.open(folder, embedder="hashing", deadline=PATIENCE) as mos:
+            mos._indexes._flush_rows = SMALL
+            yield mos
+    finally:
+        cube_index.SMALL_ROWS = usual
 
 
 # -- the writer -------------------------------------------------------------------------------------------------------
