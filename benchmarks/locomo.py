@@ -1,6 +1,7 @@
 """Retrieval on LoCoMo: one memory a turn, one cube a conversation, the question as the query.
 
-    python benchmarks/locomo.py [--folder PATH] [--embedder minilm|plain|none|all] [--leave-one-out] [--calibration] [--save]
+    python benchmarks/locomo.py [--folder PATH] [--embedder minilm|plain|none|all] [--leave-one-out] [--calibration] [--peers]
+        [--save]
 
 The conversations (Maharana et al., ACL 2024; CC BY-NC 4.0, not part of this project) are read from `--folder`, or from
 the environment variable LOCOMO; without them it says so and ends. Memories are made with `session.add(messages)` from
@@ -11,6 +12,8 @@ MiniLM as an embedder without token vectors, "none" searches by words alone. `--
 each conversation, on the other four, out of 200 random changes of them by up to half, and reports what that gives on the
 one left out: how much of the result is choice of weights. `--calibration` also asks each question of the next two
 conversations, which do not answer it, and reports how well `hit.score` tells the one from the other.
+`--peers` asks other stores the same questions, with the same model's vectors of the same words: what each finds without a
+language model.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -213,6 +217,30 @@ def run(
     return row
 
 
+def beside(name: str, turns: list[dict[str, Any]], questions: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of figures of another store: a store for each conversation, the ten nearest."""
+    from peers import STORES
+
+    from memos_core.models.loading import load_embedder
+
+    model = load_embedder("minilm")[0]
+    figures = []
+    for conversation in sorted({turn["conv"] for turn in turns}):
+        own = [turn for turn in turns if turn["conv"] == conversation]
+        texts = [f"{turn['speaker']}: {turn['raw']} {turn['caption'] or ''}".strip() for turn in own]
+        with tempfile.TemporaryDirectory() as folder:
+            store = STORES[name](Path(folder) / "store", model.dims)
+            store.add(texts, model.embed(texts), range(len(texts)))
+            for question in questions:
+                if question["conv"] == conversation:
+                    found = store.vector(question["question"], model.embed_query(question["question"]))
+                    figures.append(
+                        judge([own[place]["dia_id"] for place in store.places(found)], set(question["gold"]))
+                    )
+            store.close()
+    return {"embedder": STORES[name].name, **{each: mean(figures, each) for each in ("recall@5", "recall@10", "MRR")}}
+
+
 def token_bytes(sessions: dict[str, Session]) -> float:
     """Mean bytes of token vectors of a turn."""
     store = next(iter(sessions.values())).view._store  # what is stored is not part of the public API
@@ -230,6 +258,7 @@ def main() -> int:
     parser.add_argument("--embedder", choices=[*KINDS, "all"], default="all")
     parser.add_argument("--leave-one-out", action="store_true")
     parser.add_argument("--calibration", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     parser.add_argument("--save", action="store_true")
     asked = parser.parse_args()
     folder = find_folder(asked.folder)
@@ -242,9 +271,18 @@ def main() -> int:
     turns, questions = lines(folder / "corpus.jsonl"), lines(folder / "queries.jsonl")
     kinds = list(KINDS) if asked.embedder == "all" else [asked.embedder]
     rows = [run(k, turns, questions, left_out=asked.leave_one_out, calibrated=asked.calibration) for k in kinds]
+    for name in ("chroma", "langgraph-memory", "llama-simple", "mem0") if asked.peers else ():
+        try:
+            rows.append(beside(name, turns, questions))
+        except ImportError as error:
+            print(f"{name} is not installed: {error}", file=sys.stderr)
     note = f"{len(turns)} turns, {len(questions)} questions of {len({q['conv'] for q in questions})} conversations"
-    shown = [{"figure": name, **{row["embedder"]: row[name] for row in rows}} for name in rows[0] if name != "embedder"]
-    report("locomo", shown, note)
+    shown = [
+        {"figure": name, **{row["embedder"]: row.get(name, "") for row in rows}}
+        for name in rows[0]
+        if name != "embedder"
+    ]
+    report("locomo-peers" if asked.peers else "locomo", shown, note)
     return 0
 
 

@@ -38,6 +38,10 @@ class Store:
         """The ten best by meaning and words, where it can do that."""
         raise NotImplementedError
 
+    def places(self, found: list[Any]) -> list[int]:
+        """Where what `vector` answered with stands in the order in which it was added."""
+        return [int(each) for each in found]
+
     def settle(self) -> None:
         """Finish what adding has put off, as the first search would."""
 
@@ -162,6 +166,9 @@ class LangGraphMemory(Store):
         self._count += len(texts)
         self._store.batch(puts)
 
+    def places(self, found: list[Any]) -> list[int]:
+        return [int(each.key) for each in found]
+
     def vector(self, text: str, vector: Floats, share: int | None = None) -> list[Any]:
         self._vectors = {text: vector}
         wanted = None if share is None else {"share": {"$lt": share}}
@@ -203,14 +210,15 @@ class LlamaSimple(Store):
         self._path = str(folder / "vectors.json")
         there = Path(self._path).exists()
         self._store = SimpleVectorStore.from_persist_path(self._path) if there else SimpleVectorStore()
-        self._new = False
+        self._new, self._count = False, 0
 
     def add(self, texts: Sequence[str], vectors: Floats, shares: Sequence[int]) -> None:
         from llama_index.core.schema import TextNode
 
         self._new = True
-        rows = zip(texts, vectors.tolist(), shares, strict=True)
-        self._store.add([TextNode(text=t, embedding=v, metadata={"share": s}) for t, v, s in rows])
+        rows = enumerate(zip(texts, vectors.tolist(), shares, strict=True), self._count)
+        self._store.add([TextNode(id_=str(n), text=t, embedding=v, metadata={"share": s}) for n, (t, v, s) in rows])
+        self._count += len(texts)
 
     def vector(self, text: str, vector: Floats, share: int | None = None) -> list[Any]:
         from llama_index.core.vector_stores.types import (
@@ -246,6 +254,7 @@ class Mem0(Store):
         from mem0 import Memory
 
         vectors = self._vectors = {}
+        self._count = 0
 
         class Given(Embeddings):
             def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -266,8 +275,12 @@ class Mem0(Store):
     def add(self, texts: Sequence[str], vectors: Floats, shares: Sequence[int]) -> None:
         for text, vector, share in zip(texts, vectors, shares, strict=True):
             self._vectors[text] = vector
-            self._memory.add(text, user_id="alice", metadata={"share": share}, infer=False)
+            self._memory.add(text, user_id="alice", metadata={"share": share, "place": self._count}, infer=False)
+            self._count += 1
             del self._vectors[text]
+
+    def places(self, found: list[Any]) -> list[int]:
+        return [int(each["metadata"]["place"]) for each in found]
 
     def vector(self, text: str, vector: Floats, share: int | None = None) -> list[Any]:
         self._vectors[text] = vector
