@@ -258,10 +258,10 @@ class Mem0(Store):
 
         class Given(Embeddings):
             def embed_documents(self, texts: list[str]) -> list[list[float]]:
-                return [vectors[text].tolist() for text in texts]
+                return [vectors[text.strip()].tolist() for text in texts]
 
             def embed_query(self, text: str) -> list[float]:
-                return vectors[text].tolist()
+                return vectors[text.strip()].tolist()
 
         where = {"path": str(folder / "qdrant"), "embedding_model_dims": dims, "on_disk": True}
         self._memory = Memory.from_config(
@@ -274,16 +274,16 @@ class Mem0(Store):
 
     def add(self, texts: Sequence[str], vectors: Floats, shares: Sequence[int]) -> None:
         for text, vector, share in zip(texts, vectors, shares, strict=True):
-            self._vectors[text] = vector
+            self._vectors[text.strip()] = vector
             self._memory.add(text, user_id="alice", metadata={"share": share, "place": self._count}, infer=False)
             self._count += 1
-            del self._vectors[text]
+            del self._vectors[text.strip()]
 
     def places(self, found: list[Any]) -> list[int]:
         return [int(each["metadata"]["place"]) for each in found]
 
     def vector(self, text: str, vector: Floats, share: int | None = None) -> list[Any]:
-        self._vectors[text] = vector
+        self._vectors[text.strip()] = vector
         filters: dict[str, Any] = {"user_id": "alice"}
         if share is not None:
             filters["share"] = {"lt": share}
