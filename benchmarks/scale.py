@@ -65,10 +65,10 @@ def reopen(made: type[Store], folder: Path, count: int) -> dict[str, Any]:
     figures = {"reopen, CPU s": time.process_time() - start}
     figures = ask(store, count, figures)
     figures["resident MB"] = resident_mb() - before
+    figures["disk MB"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     if isinstance(store, Memos):
         figures |= following(store, folder, count)
     store.close()
-    figures["disk MB"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     return figures
 
 
