@@ -50,6 +50,7 @@ def with_all_origins(
         missing = [place for place, hit in enumerate(hits) if all(cube != name for cube, _ in hit.origins)]
         index = index_of[name]
         with index.lock:
+            index.catch_up()  # it may have been let go of and loaded anew since it was searched
             seqs = {place: _candidates(index, each.seq, looks[place], where) for place in missing}
         texts = store.texts(each.place.cube, sorted({seq for own in seqs.values() for seq in own}))
         alike = {place: [seq for seq in own if texts[seq] == hits[place].text] for place, own in seqs.items()}
@@ -72,6 +73,7 @@ def _sameness(hit: Hit) -> tuple[object, ...]:
 def _look(index: CubeIndex, hit: Hit) -> _Look:
     at = hit.item.occurred_at
     with index.lock:
+        index.catch_up()
         terms = sorted(set(index.analyzer.analyze(hit.text).terms), key=len, reverse=True)[:_LOOKED_UP]
         length = int(index.table["length"][index.table.row_of(hit.item.seq)])
     names = np.unique(np.array([term_name(term) for term in terms], dtype=np.uint32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from memos_core.errors import (
     VersionConflict,
     WrongDimension,
 )
+from memos_core.stores.index.cube_index import CubeIndex
+from memos_core.types.work import CubeRow
 
 MAY = datetime(2024, 5, 8, 10, 0, tzinfo=UTC)
 FACTS = {
@@ -296,3 +299,24 @@ def test_a_number_of_a_change_is_refused_where_several_cubes_are_read(filled: MO
     ):
         with pytest.raises(InvalidInput, match="number of a change of one cube, and 3 are read; give a time"):
             asked()
+
+
+def test_origins_are_found_when_no_index_can_stay_in_memory(tmp_path: Path) -> None:
+    with MOS.open(tmp_path / "memory", index_budget=0) as mos:
+        for cube in ("one", "two", "three"):
+            mos.create_cube(cube, owner="alice")
+            mos.session("alice", write_to=[cube]).add(
+                {"content": "The alarm code is 4711", "speaker": "Ann", "at": MAY}
+            )
+        session = mos.session("alice", read_from=["one", "two", "three"], write_to=[])
+        real = mos._indexes.get
+
+        def forgetful(cube: CubeRow) -> CubeIndex:
+            """As if other searches had pushed it out of memory since it was last asked."""
+            with mos._indexes._lock:
+                mos._indexes._loaded.clear()
+            return real(cube)
+
+        mos._indexes.get = forgetful  # type: ignore[method-assign]
+        (hit,) = session.search("what is the alarm code?")
+        assert {cube for cube, _ in hit.origins} == {"one", "two", "three"}
