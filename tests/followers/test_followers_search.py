@@ -65,7 +65,7 @@ def test_every_write_is_found_at_once_however_late_the_follower_is(tmp_path: Pat
         assert {text for text, _ in near(mos, query, 2)} == {own.text, "the same again"}
         session.delete(own.id)
         assert near(mos, query, 1) == [("the same again", 1.0)]
-        assert at(mos)["seq"] == before["seq"] or at(mos)["seq"] == before["seq"] + 2
+        assert before["seq"] <= at(mos)["seq"] <= before["seq"] + 2  # it follows on a thread of its own
 
 
 def test_a_filter_is_handed_over_as_ids_or_answered_here(tmp_path: Path) -> None:
