@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Rounds
-from writers import COMMON, Noted, Nursery, check, opened, wait_until
+from writers import COMMON, Noted, Nursery, Writer, check, opened, wait_until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
@@ -51,10 +51,33 @@ def test_a_writer_killed_at_any_moment_loses_nothing(tmp_path: Path, nursery: Nu
     for seed in range(count := rounds(12, 600)):
         chance = random.Random(seed)
         store, log = new_store(tmp_path / "round", 1), tmp_path / "round" / "log"
-        die_at = chance.randrange(900)
+        die_at = chance.randrange(1500)
         killed += nursery.end(nursery.start(store, "w0", seed, STEPS, log, die_at)) == signal.SIGKILL
         check_shared(store, {"w0": Noted(log)}, f"seed {seed}, killed at {die_at}")
     assert killed > count / 2, "most of them must have died on the way"
+
+
+def test_a_writer_killed_at_each_point_of_one_transaction(tmp_path: Path, nursery: Nursery, rounds: Rounds) -> None:
+    """Of one that writes several items to two cubes: at evenly spaced points, with --soak at each of them."""
+    seed = next(n for n in range(999) if _first_step_is_wide(n))
+    store, log = new_store(tmp_path / "round", 1), tmp_path / "round" / "log"
+    assert nursery.end(nursery.start(store, "w0", seed, 1, log)) == 0
+    first, last = Noted(log).told
+    first = (first + last) // 2  # before that it looks around
+    points = rounds(24, last - first)
+    kept = set()
+    for number in range(points):
+        die_at = first + (last - first) * number // points
+        store = new_store(tmp_path / "round", 1)
+        assert nursery.end(nursery.start(store, "w0", seed, 1, log, die_at)) == signal.SIGKILL
+        there = check_shared(store, {"w0": Noted(log)}, f"killed at {die_at}")
+        kept.add(bool(there[COMMON]))
+    assert kept == {True, False}
+
+
+def _first_step_is_wide(seed: int) -> bool:
+    step, _ = Writer(None, "w0", random.Random(seed)).step()  # type: ignore[arg-type] - it does nothing yet
+    return len(step["cubes"]) == 2 and len(step["texts"]) > 1
 
 
 def test_several_writers_killed_from_outside(tmp_path: Path, nursery: Nursery, rounds: Rounds) -> None:
@@ -66,7 +89,7 @@ def test_several_writers_killed_from_outside(tmp_path: Path, nursery: Nursery, r
         logs = {f"w{n}": tmp_path / "round" / f"{n}.log" for n in range(count + 1)}
         running = {name: nursery.start(store, name, seed, STEPS, logs[name]) for name in list(logs)[:count]}
         for name in chance.sample(sorted(running), chance.randint(1, count)):
-            wait_until(logs[name], chance.randrange(1, 2 * STEPS))
+            wait_until(logs[name], chance.randrange(1, 4 * STEPS))
             os.kill(running[name], signal.SIGKILL)
         late = f"w{count}"
         running[late] = nursery.start(store, late, seed, 5, logs[late])
@@ -77,9 +100,9 @@ def test_several_writers_killed_from_outside(tmp_path: Path, nursery: Nursery, r
         check_shared(store, noted, f"seed {seed}")
 
 
-def check_shared(store: Path, noted: dict[str, Noted], what: str = "") -> None:
+def check_shared(store: Path, noted: dict[str, Noted], what: str = "") -> dict[str, dict[str, str]]:
     try:
-        check(store, noted)
+        return check(store, noted)
     except BaseException as error:
         error.add_note(what)
         raise

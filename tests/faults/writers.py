@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, TypedDict
 
 from memos_core import MOS, Draft, Session
@@ -25,10 +25,9 @@ from memos_core.stores.index import cube_index
 COMMON = "common"
 SMALL = 6  # rows of a tail before it is written: segments come and go all the time
 PATIENCE = 120.0
-# Between calls of these a process has done something that the disk knows, or is about to.
-TELLING = frozenset(
-    {"execute", "executemany", "write", "fsync", "replace", "unlink", "rmtree", "mkdir", "flock", "truncate"}
-)
+# Between calls of these a process has told the disk something, or is about to.
+TO_THE_DATABASE = frozenset({"execute", "executemany"})
+TO_THE_SYSTEM = frozenset({"open", "write", "fsync", "replace", "unlink", "rmdir", "mkdir", "flock", "truncate"})
 
 
 class Step(TypedDict):
@@ -127,31 +126,41 @@ def write(folder: Path, name: str, seed: int, steps: int, log: Path, die_at: int
     def note(what: Any) -> None:
         os.write(handle, json.dumps(what).encode() + b"\n")
 
-    if die_at is not None:
-        sys.setprofile(_Fate(die_at))
+    fate = _Fate(die_at)
+    sys.setprofile(fate)
     with opened(folder) as mos:
         writer = Writer(mos, name, random.Random(seed))
         for _ in range(steps):
             step, do = writer.step()
+            note([fate.told])
             note(step)
             do()
             note("done")
+            note([fate.told])
             writer.look()
     sys.setprofile(None)
     note("finished")
 
 
 class _Fate:
-    """Kills this process just before or after the n-th call that tells something to the disk."""
+    """Kills this process just before or after the n-th call that tells something to the disk; counts them."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, die_at: int | None) -> None:
+        self.told = 0
+        self._die_at = die_at
 
     def __call__(self, frame: FrameType, event: str, called: Any) -> None:
-        if event in ("c_call", "c_return") and called.__name__ in TELLING:
-            self.left -= 1
-            if self.left < 0:
+        if event in ("c_call", "c_return") and _tells(called):
+            if self.told == self._die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            self.told += 1
+
+
+def _tells(called: Any) -> bool:
+    name, owner = called.__name__, type(getattr(called, "__self__", None))
+    if name in TO_THE_DATABASE:
+        return owner.__module__ == "sqlite3"
+    return name in TO_THE_SYSTEM and (owner is ModuleType or owner.__module__ == "_io")
 
 
 # -- the nursery ------------------------------------------------------------------------------------------------------
@@ -219,13 +228,21 @@ def _nurse() -> None:
 
 
 class Noted:
-    """What a writer had noted when it died (or finished)."""
+    """What a writer had noted when it died or finished.
+
+    Attributes:
+        finished: whether it lived to its end.
+        done: the steps that were acknowledged.
+        pending: the one that was not.
+        told: how often it had told the disk something, before and after each step.
+    """
 
     def __init__(self, log: Path) -> None:
         lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         self.finished = lines[-1:] == ["finished"]
         steps = [line for line in lines if isinstance(line, dict)]
         self.done: list[Step] = steps[: lines.count("done")]
+        self.told: list[int] = [line[0] for line in lines if isinstance(line, list)]
         self.pending: Step | None = steps[len(self.done)] if len(steps) > len(self.done) else None
 
 
@@ -237,8 +254,12 @@ def wait_until(log: Path, lines: int) -> None:
         time.sleep(0.001)
 
 
-def check(folder: Path, noted: dict[str, Noted]) -> None:
-    """Nothing acknowledged is lost, nothing is half there, all of it is found, and the store agrees with itself."""
+def check(folder: Path, noted: dict[str, Noted]) -> dict[str, dict[str, str]]:
+    """Nothing acknowledged is lost, nothing is half there, all of it is found, and the store agrees with itself.
+
+    Returns:
+        What is there: texts by id, by cube.
+    """
     with opened(folder) as mos:
         cubes = {info.name: info for info in mos.cubes()}
         there = {name: _items(mos, name) for name in cubes}
@@ -270,6 +291,7 @@ def check(folder: Path, noted: dict[str, Noted]) -> None:
         assert mos.verify() == []
         mos.session("afterwards").add("Life goes on.")
         assert mos.session("afterwards").search("life goes on")[0].text == "Life goes on."
+        return there
 
 
 def _items(mos: MOS, cube: str) -> dict[str, str]:
