@@ -64,10 +64,10 @@ def test_a_writer_killed_at_each_point_of_one_transaction(tmp_path: Path, nurser
     assert nursery.end(nursery.start(store, "w0", seed, 1, log)) == 0
     first, last = Noted(log).told
     first = (first + last) // 2  # before that it looks around
-    points = rounds(24, last - first)
+    points = rounds(24, last - first + 1)
     kept = set()
     for number in range(points):
-        die_at = first + (last - first) * number // points
+        die_at = first + (last - first) * number // (points - 1)
         store = new_store(tmp_path / "round", 1)
         assert nursery.end(nursery.start(store, "w0", seed, 1, log, die_at)) == signal.SIGKILL
         there = check_shared(store, {"w0": Noted(log)}, f"killed at {die_at}")
