@@ -155,8 +155,10 @@ class RecordStore(Protocol):
     def grants(self, cube: CubeRow) -> list[Grant]:
         """All grants on the cube, by grantee."""
 
-    def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
-        """Set the rights of a grantee on the cube; an empty set takes them away."""
+    def share(
+        self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str, until: datetime | None = None
+    ) -> None:
+        """Set the rights of a grantee on the cube (until a time, if one is given); an empty set takes them away."""
 
     def stage(self, identity: str) -> tuple[int, int]:
         """Begin (or go on) to stage vectors of an embedder: how many versions take them, and how many have them staged."""

@@ -92,13 +92,18 @@ OPERATOR = Actor(RESERVED_PREFIX + "operator")
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Rights on one cube, for an actor id, a role ("role:team") or everybody ("*")."""
+    """Rights on one cube, for an actor id, a role ("role:team") or everybody ("*").
+
+    Attributes:
+        expires_at: they hold before this time; None for as long as nobody takes them away.
+    """
 
     cube_id: str
     grantee: str
     rights: frozenset[Right]
     granted_by: str
     granted_at: datetime
+    expires_at: datetime | None = None
 
 
 def check_grantee(value: str) -> str:

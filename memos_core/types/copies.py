@@ -20,6 +20,7 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
         entries: number of its newest audit entry.
         chain: hash of that entry.
         created, changed: when it was made, and when its newest audit entry was.
+        base, base_seq, policy: as in `CubeRow`.
     """
 
     number: int
@@ -30,6 +31,9 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
     chain: bytes
     created: int
     changed: int
+    base: int = 0
+    base_seq: int = 0
+    policy: str | None = None
 
 
 class ChangeCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -92,6 +96,7 @@ class GrantCopy(msgspec.Struct, frozen=True, array_like=True):
     rights: str
     granted_by: str
     granted_at: int
+    expires_at: int | None = None
 
 
 class JobCopy(msgspec.Struct, frozen=True, array_like=True):

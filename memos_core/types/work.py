@@ -73,6 +73,9 @@ class CubeRow(msgspec.Struct, frozen=True):
         owner: the actor it belongs to.
         seq: number of its newest change; 0 before the first.
         created_at: when it was made.
+        base: number of the cube it was forked from; 0 for none.
+        base_seq: its changes 1 to this number are those of that cube.
+        policy: its rules as JSON (`memos_core.governance.rules`); None for the usual ones.
     """
 
     number: int
@@ -80,6 +83,9 @@ class CubeRow(msgspec.Struct, frozen=True):
     owner: str
     seq: int
     created_at: datetime
+    base: int = 0
+    base_seq: int = 0
+    policy: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):

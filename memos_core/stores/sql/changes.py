@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Right
-from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros
+from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros, micros
 
 _encode = msgspec.json.Encoder().encode
 _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
@@ -28,7 +29,7 @@ _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors
 VECTOR_COLUMNS = ("place", "crc", "dense", "tokens")
 _LINK = ("cube", "item", "relation", "target", "weight")
 _BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
-_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
+_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed", "base", "base_seq", "policy")
 
 
 class _Counter:
@@ -79,7 +80,7 @@ class WriteTransaction:
         if row["cube"] not in self._locked:
             counter = _Counter(row["cube"], name, row["seq"], row["batches"], row["chain"], self._at, row["changed"])
             self._locked[row["cube"]] = counter
-        return cube_row(row["cube"], name, row["owner"], row["seq"], row["created"])
+        return cube_row(row)
 
     def _lock(self, name: str) -> RowMapping | None:
         c = schema.cubes.c
@@ -94,7 +95,7 @@ class WriteTransaction:
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube. Whether the name is free must have been asked in this transaction."""
         number = self._database.new_cube_number(self._connection)
-        row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at)
+        row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at, 0, 0, None)
         self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
         counter.noted = True
@@ -217,10 +218,11 @@ class WriteTransaction:
         self._put_links(cube, puts, first, base)
         return first
 
-    def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right]) -> None:
+    def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:
         """Set the rights of a grantee on a cube; none takes them away. Audited even where no item changes."""
         if rights:
-            grants.put_grant(self._connection, cube.number, grantee, rights, self._actor, self._at)
+            ends = None if until is None else micros(until)
+            grants.put_grant(self._connection, cube.number, grantee, rights, self._actor, self._at, ends)
         else:
             grants.drop_grant(self._connection, cube.number, grantee)
         self._locked[cube.number].noted = True

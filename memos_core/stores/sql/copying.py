@@ -11,19 +11,20 @@ from sqlalchemy import Connection, TableClause, bindparam, delete, func, select,
 from memos_core.errors import AlreadyExists, StoreDamaged
 from memos_core.stores.sql import audit, checks, schema
 from memos_core.stores.sql.changes import VECTOR_COLUMNS, decode_body, vector_crc, vector_row
+from memos_core.stores.sql.lookups import cube_row
 from memos_core.stores.sql.schema import position, seq_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.copies import ChangeCopy, ConversationCopy, CubeCopy, EntryCopy, GrantCopy, JobCopy
-from memos_core.types.work import CubeRow, VectorBlobs, from_micros
+from memos_core.types.work import VectorBlobs
 
 _v, _i, _x = schema.versions.c, schema.items.c, schema.vectors.c
 _SLICE = 2000
 _JOB = ("job", "kind", "key", "cube", "state", "priority", "attempts", "run_at", "payload", "error", "created")
 _ENTRY = ("number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
-_GRANT = ("grantee", "rights", "granted_by", "granted_at")
+_GRANT = ("grantee", "rights", "granted_by", "granted_at", "expires_at")
 _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
 _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
-_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed")
+_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed", "base", "base_seq", "policy")
 _LINK = ("cube", "item", "relation", "target", "weight")
 _NAMES = {"entries": "batches", "number": "cube"}  # of a CubeCopy -> of the table
 _T = TypeVar("_T")
@@ -284,7 +285,7 @@ class SqlFilling:
         self._connection.execute(delete(schema.store))
         self._insert(schema.store, ("key", "value"), list(settings.items()))
         for row in self._connection.execute(select(schema.cubes).order_by(schema.cubes.c.cube)).mappings().fetchall():
-            cube = CubeRow(row["cube"], row["name"], row["owner"], row["seq"], from_micros(row["created"]))
+            cube = cube_row(row)
             for wrong in checks.check_all(self._connection, cube, dims):
                 raise StoreDamaged(f"{self._name}: cube {cube.name!r} is not what was copied: {wrong}")
 

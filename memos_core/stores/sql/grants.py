@@ -26,16 +26,26 @@ def grants_on(connection: Connection, statements: Statements, cube: int, name: s
             rights=frozenset(Right(word) for word in row["rights"].split(",")),
             granted_by=row["granted_by"],
             granted_at=from_micros(row["granted_at"]),
+            expires_at=None if row["expires_at"] is None else from_micros(row["expires_at"]),
         )
         for row in rows
     ]
 
 
-def put_grant(connection: Connection, cube: int, grantee: str, rights: frozenset[Right], by: str, at: int) -> None:
+def put_grant(
+    connection: Connection, cube: int, grantee: str, rights: frozenset[Right], by: str, at: int, until: int | None
+) -> None:
     """Set the rights of a grantee; those it had are replaced."""
     drop_grant(connection, cube, grantee)
     words = ",".join(sorted(rights))
-    values = {"cube": cube, "grantee": grantee, "rights": words, "granted_by": by, "granted_at": at}
+    values = {
+        "cube": cube,
+        "grantee": grantee,
+        "rights": words,
+        "granted_by": by,
+        "granted_at": at,
+        "expires_at": until,
+    }
     connection.execute(schema.grants.insert().values(values))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -26,15 +26,22 @@ def times(*values: object) -> bool:
     return all(type(value) is int and _FIRST <= value <= _LAST for value in values)
 
 
-def cube_row(number: Any, name: Any, owner: Any, seq: Any, created: Any) -> CubeRow:
-    """A cube from its columns.
+def cube_row(row: Mapping[Any, Any]) -> CubeRow:
+    """A cube from its row.
 
     Raises:
         StoreDamaged: they are not what was written.
     """
-    if not whole_numbers(number, seq) or not times(created) or not isinstance(name, str) or not isinstance(owner, str):
+    number, name, owner, seq = row["cube"], row["name"], row["owner"], row["seq"]
+    created, base, base_seq, policy = row["created"], row["base"], row["base_seq"], row["policy"]
+    if (
+        not whole_numbers(number, seq, base, base_seq)
+        or not times(created)
+        or not isinstance(name, str)
+        or not isinstance(owner, str)
+    ):
         raise StoreDamaged(f"the row of cube {name!r} is not what was written; restore this store from a backup")
-    return CubeRow(number, name, owner, seq, from_micros(created))
+    return CubeRow(number, name, owner, seq, from_micros(created), base, base_seq, policy)
 
 
 def heads_by(

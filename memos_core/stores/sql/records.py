@@ -135,7 +135,7 @@ class SqlStore:
         """All cubes, by name."""
         with self._database.asking() as connection:
             rows = connection.execute(select(schema.cubes).order_by(schema.cubes.c.name)).mappings()
-            return [cube_row(r["cube"], r["name"], r["owner"], r["seq"], r["created"]) for r in rows]
+            return [cube_row(row) for row in rows]
 
     @_repeatable
     def cube(self, name: str) -> CubeRow | None:
@@ -145,10 +145,11 @@ class SqlStore:
             row = self._statements.run(
                 connection,
                 "cube",
-                lambda: select(c.cube, c.name, c.owner, c.seq, c.created).where(c.name == bindparam("name")),
+                lambda: select(schema.cubes).where(c.name == bindparam("name")),
                 {"name": name},
-            ).first()
-            return None if row is None else cube_row(*row)
+            ).mappings()
+            found = row.first()
+            return None if found is None else cube_row(found)
 
     @_repeatable
     def head_seq(self, cube: CubeRow) -> int:
@@ -460,13 +461,19 @@ class SqlStore:
         with self._database.asking() as connection:
             return grants.grants_on(connection, self._statements, cube.number, cube.name)
 
-    def share(self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str) -> None:
-        """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction."""
+    def share(
+        self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str, until: datetime | None = None
+    ) -> None:
+        """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction.
+
+        Args:
+            until: when they end; None for never.
+        """
         action = f"share {grantee} {','.join(sorted(rights))}" if rights else f"unshare {grantee}"
         with self.begin(actor=by, action=action) as transaction:
             locked = transaction.cube(cube.name)
             if locked is not None:
-                transaction.grant(locked, grantee, rights)
+                transaction.grant(locked, grantee, rights, until)
 
     # -- vectors of another embedder ------------------------------------------------------------------------------
 

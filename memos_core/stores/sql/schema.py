@@ -43,7 +43,9 @@ def _table(name: str, integers: str = "", texts: str = "", blobs: str = "", floa
 
 store = _table("store", texts="key value")
 migrations = _table("migrations", integers="applied_at", texts="name")
-cubes = _table("cubes", integers="cube seq batches created changed", texts="name owner", blobs="chain")
+cubes = _table(
+    "cubes", integers="cube seq batches created changed base base_seq", texts="name owner policy", blobs="chain"
+)
 items = _table("items", integers="item cube head version deleted dedup created", texts="id key")
 versions = _table(
     "versions",
@@ -61,4 +63,4 @@ jobs = _table(
     integers="job cube priority attempts run_at leased_until created",
     texts="kind key state payload error",
 )
-grants = _table("grants", integers="cube granted_at", texts="grantee rights granted_by")
+grants = _table("grants", integers="cube granted_at expires_at", texts="grantee rights granted_by")
