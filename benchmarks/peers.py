@@ -82,12 +82,12 @@ class Memos(Store):
     """memos with its embedded index."""
 
     name = "memos"
-    _location: str | None = None
+    location: str | None = None
 
     def __init__(self, folder: Path, dims: int) -> None:
         from memos_core import MOS
 
-        self.mos = MOS.open(self._location or folder, embedder=f"given:{dims}")
+        self.mos = MOS.open(self.location or folder, embedder=f"given:{dims}")
         self.session = self.mos.session("alice")
 
     def add(self, texts: Sequence[str], vectors: Floats, shares: Sequence[int]) -> None:

@@ -3,8 +3,8 @@
     python benchmarks/scale.py [10000 100000 1000000] [--stores memos,floor,...] [--url POSTGRES] [--cubes 10000] [--save]
 
 384-d vectors are given, texts have 31 words, everything is written in batches of a thousand. One process fills the store,
-another one opens it again and asks: so "reopen" and "resident" are those of a program that starts. CPU seconds are those of
-the client and of the servers it talks to. "vector" is the ten nearest with their texts, "hybrid" by meaning and words.
+another one opens it again and asks: so "reopen" and "resident" are those of a program that starts. What adding costs
+a PostgreSQL server is counted with the client; searches are the client's CPU alone. "vector" is the ten nearest with their texts, "hybrid" by meaning and words.
 Peers are taken where they are installed (chromadb, langgraph, langgraph-checkpoint-sqlite, llama-index-core, mem0ai); what
 is missing or cannot run here is named, with the reason.
 """
@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 from made_up import MadeUp
-from measure import at, each_cpu_ms, report, resident_mb  # first: it sets the number of threads
+from measure import PostgresCpu, at, each_cpu_ms, report, resident_mb  # first: it sets the number of threads
 from peers import STORES, Memos, Store
 
 DIMS = 384
@@ -38,6 +39,8 @@ def share_of(number: int) -> int:
 def fill(made: type[Store], folder: Path, count: int) -> dict[str, Any]:
     """Add everything."""
     store, number, busy = made(folder, DIMS), 0, 0.0
+    server = PostgresCpu(Memos.location) if Memos.location else None
+    before = server.seconds() if server else 0.0
     for texts, vectors in MadeUp(count).pieces():
         shares = [share_of(number + place) for place in range(len(texts))]
         number += len(texts)
@@ -50,6 +53,7 @@ def fill(made: type[Store], folder: Path, count: int) -> dict[str, Any]:
     start = time.process_time()
     store.close()
     busy += time.process_time() - start
+    busy += server.seconds() - before if server else 0.0
     figures = {"add, items/CPU s": count / busy, "add and index, items/CPU s": count / (busy + settling)}
     return figures if made.durable else {**figures, **ask(store, count, {})}
 
@@ -67,6 +71,8 @@ def reopen(made: type[Store], folder: Path, count: int) -> dict[str, Any]:
     figures["resident MB"] = resident_mb() - before
     figures["disk MB"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     if isinstance(store, Memos):
+        if store.location:
+            figures["disk MB"] += int(store.mos.store.facts()["bytes"]) / 1e6
         figures |= following(store, folder, count)
     store.close()
     return figures
@@ -115,13 +121,13 @@ def following(store: Memos, folder: Path, count: int) -> dict[str, Any]:
     return {"catch up 10k, ms": catch_up, "rebuild, CPU s": time.process_time() - start}
 
 
-def cubes(count: int, folder: Path) -> list[dict[str, Any]]:
+def cubes(count: int, folder: Path, url: str | None) -> list[dict[str, Any]]:
     """One small cube among many, and alone: a hundred items each."""
     from memos_core import MOS
 
     rows = []
     for many in (1, count):
-        place = folder / str(many)
+        place = folder / str(many) if url is None else in_schema(url, f"cubes_{many}_{uuid.uuid4().hex[:8]}")
         with MOS.open(place, embedder=f"given:{DIMS}") as mos:
             for number, (texts, vectors) in zip(range(many), MadeUp(many * 1000, words=31).pieces(), strict=False):
                 mos.session(f"c{number}").add(texts[:100], vectors=vectors[:100])
@@ -145,6 +151,11 @@ def cubes(count: int, folder: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def in_schema(url: str, schema: str) -> str:
+    """The URL of a store of its own in a database."""
+    return f"{url}{'&' if '?' in url else '?'}schema={schema}"
 
 
 def own_process(step: str, name: str, count: int, folder: Path, url: str | None) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def compare(names: list[str], count: int, url: str | None) -> list[dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("counts", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("counts", nargs="*", type=int)
     parser.add_argument("--stores", default=",".join(STORES))
     parser.add_argument("--cubes", type=int, default=0)
     parser.add_argument("--url")
@@ -196,23 +207,24 @@ def main() -> None:
     parser.add_argument("--step", choices=["fill", "reopen"])
     parser.add_argument("--folder", type=Path)
     asked = parser.parse_args()
-    Memos._location = asked.url
+    Memos.location = asked.url
     names = asked.stores.split(",")
     if asked.step:
         step = fill if asked.step == "fill" else reopen
         print(json.dumps(step(STORES[names[0]], asked.folder, asked.counts[0])))
         return
-    for count in asked.counts:
-        rows = compare(names, count, asked.url)
+    for count in asked.counts or ([] if asked.cubes else [10_000, 100_000, 1_000_000]):
+        url = asked.url and in_schema(asked.url, f"scale_{count}_{uuid.uuid4().hex[:8]}")
+        rows = compare(names, count, url)
         notes = [f"{row['store']}: {said}" for row in rows if (said := row.pop("note"))]
         titles = list(dict.fromkeys(name for row in rows for name in row if name != "store"))
         shown = [
             {"figure": title, **{row["store"]: row.get(title, "") for row in rows if len(row) > 1}} for title in titles
         ]
-        report(f"scale-{count}", shown, "\n".join([f"{count:,} items", *notes]))
+        report(f"scale-{count}{'-postgres' if url else ''}", shown, "\n".join([f"{count:,} items", *notes]))
     if asked.cubes:
         with tempfile.TemporaryDirectory() as folder:
-            report("cubes", cubes(asked.cubes, Path(folder)))
+            report(f"cubes{'-postgres' if asked.url else ''}", cubes(asked.cubes, Path(folder), asked.url))
 
 
 if __name__ == "__main__":
