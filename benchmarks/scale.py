@@ -4,7 +4,8 @@
 
 384-d vectors are given, texts have 31 words, everything is written in batches of a thousand. One process fills the store,
 another one opens it again and asks: so "reopen" and "resident" are those of a program that starts. What adding costs
-a PostgreSQL server is counted with the client; searches are the client's CPU alone. "vector" is the ten nearest with their texts, "hybrid" by meaning and words.
+a PostgreSQL server is counted with the client; searches are the client's CPU alone.
+"vector" is the ten nearest with their texts, "hybrid" by meaning and words.
 Peers are taken where they are installed (chromadb, langgraph, langgraph-checkpoint-sqlite, llama-index-core, mem0ai); what
 is missing or cannot run here is named, with the reason.
 """

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from memos_core.errors import CubeNotFound, InvalidInput
 from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
+from memos_core.lifecycle.states import move_between
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
+from memos_core.plaintext.results import Place
 from memos_core.protocols.storage import Nearest, RecordStore, Transaction
+from memos_core.stores.index.moments import FINDABLE, Look
 from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
-from memos_core.types.items import MemoryItem, Version
+from memos_core.types.checks import in_utc
+from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.names import check_cube_name
-from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs
+from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
 
 
 class MemCube:
@@ -29,19 +35,28 @@ class MemCube:
         store: the truth.
         governance: asked before anything else.
         memory: what the cube holds.
+        now: the clock, by which items expire.
 
     Raises:
         InvalidName: the name could be mistaken for another one.
     """
 
     def __init__(
-        self, name: str, actor: Actor, *, store: RecordStore, governance: Governance, memory: GeneralTextMemory
+        self,
+        name: str,
+        actor: Actor,
+        *,
+        store: RecordStore,
+        governance: Governance,
+        memory: GeneralTextMemory,
+        now: Callable[[], datetime],
     ) -> None:
         self.name = check_cube_name(name)
         self.actor = actor
         self._store = store
         self._governance = governance
         self._memory = memory
+        self._now = now
 
     def __repr__(self) -> str:
         return f"MemCube({self.name!r}, actor={self.actor.id!r})"
@@ -114,26 +129,72 @@ class MemCube:
 
     def restore(self, transaction: Transaction, id: str, version: int | None) -> int:
         """Make the newest version of an item equal to an earlier one."""
-        return self._memory.restore(transaction, self.lock(transaction), id, version=version)
+        return self._memory.restore(transaction, self.lock(transaction), id, version=version, reader=self.reader)
+
+    def move(self, transaction: Transaction, records: Sequence[Record], target: LifecycleState, *, by: str = "") -> int:
+        """Bring the items whose newest versions these are to another state; returns how many moved.
+
+        Args:
+            by: id of the item that replaces them, where they are merged into it.
+
+        Raises:
+            StateConflict: one of them cannot get there from its state.
+            AccessDenied: the actor has not the right that the move needs.
+        """
+        row = self.lock(transaction)
+        for record in records:
+            if record.state is not target:
+                self.require(move_between(record.state, target, f"item {record.id!r} of cube {self.name!r}").right)
+        return self._memory.move(transaction, row, records, target, by=by)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def current(self, id: str, *, as_of: int | datetime | None = None) -> Record:
-        """The version of an item now or at a moment.
+    @property
+    def reader(self) -> str | None:
+        """The actor from whom private items of others are hidden; None where it administrates the cube."""
+        return None if self._governance.may(self.actor, self.name, Right.ADMIN) else self.actor.id
+
+    def place(self, as_of: int | datetime | None = None, include: Iterable[LifecycleState] = ()) -> Place:
+        """Where and how the actor looks into the cube.
+
+        Args:
+            as_of: after that change, or at that time; None for now.
+            include: states in which items are found too, besides those that always are.
 
         Raises:
-            ItemNotFound: there is none.
+            CubeNotFound: there is no such cube, or the actor may not read it.
+            InvalidInput: a negative number, or a time without a zone.
+        """
+        row, moment = self.require(Right.READ), self.moment(as_of)
+        if isinstance(as_of, datetime):
+            at = as_of
+        elif moment is None or moment > row.seq:
+            at = self._now()
+        else:
+            at = self._store.time_of(row, moment)
+        return Place(row, moment, Look(self.reader, FINDABLE.union(include), micros(at)))
+
+    def current(self, id: str, *, as_of: int | datetime | None = None, expired: bool = False) -> Record:
+        """The version of an item now or at a moment, in whatever state it is.
+
+        Args:
+            expired: whether one that has expired counts.
+
+        Raises:
+            ItemNotFound: there is none that the actor may see.
             CubeNotFound: nor a cube that the actor may read.
         """
-        return self._memory.current(self.require(Right.READ), id, as_of=self.moment(as_of))
+        place = self.place(as_of)
+        look = msgspec.structs.replace(place.look, at=None) if expired else place.look
+        return self._memory.current(place.cube, id, as_of=place.as_of, look=look)
 
     def knows(self, id: str) -> bool:
         """Whether the cube has the item, or had it before it was deleted."""
-        return bool(self._store.heads(self.require(Right.READ), [id]))
+        return bool(self._memory.heads(self.require(Right.READ), [id], self.reader))
 
     def holding(self, ids: Sequence[str]) -> set[str]:
         """Those of these items that the cube has now; the actor must be allowed to write to it."""
-        heads = self._store.heads(self.require(Right.WRITE), ids)
+        heads = self._memory.heads(self.require(Right.WRITE), ids, self.reader)
         return {id for id, head in heads.items() if not head.deleted}
 
     def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
@@ -142,7 +203,7 @@ class MemCube:
 
     def id_of(self, key: str) -> str:
         """The id of the item that bears a key; raises ItemNotFound where none does."""
-        return self._memory.by_key(self.require(Right.READ), key)
+        return self._memory.by_key(self.require(Right.READ), key, self.reader)
 
     def nearest(
         self, vector: Floats, count: int = 10, *, where: Where = None, as_of: int | datetime | None = None
@@ -158,13 +219,12 @@ class MemCube:
         Raises:
             WrongDimension: the vector is of another length than the store's.
         """
-        row, moment = self.require(Right.READ), self.moment(as_of)
-        found = self._memory.nearest(row, vector, count, where=parse_where(where), as_of=moment)
+        found = self._memory.nearest(self.place(as_of), vector, count, where=parse_where(where))
         return Nearest([(record.to_item(), score) for record, score in found], degraded=found.degraded)
 
     def history(self, id: str) -> list[Version]:
         """All versions of an item, oldest first, deletions among them."""
-        return self._memory.history(self.require(Right.READ), id)
+        return self._memory.history(self.require(Right.READ), id, self.reader)
 
     def moment(self, as_of: int | datetime | None) -> int | None:
         """A moment as the number of a change.
@@ -199,10 +259,14 @@ class MemCube:
         return index.seq
 
     def stats(self) -> dict[str, Any]:
-        """What the cube holds and how it is indexed."""
+        """What the cube holds and how it is indexed; to those who do not administrate it, how many items they can find."""
         row = self.require(Right.READ)
         index = self._memory.indexes.get(row)
         index.catch_up()
+        if self.reader is not None:
+            with index.lock:
+                found = len(index.moment(None, self.place().look).rows)
+            return {"cube": row.name, "owner": row.owner, "items": found}
         return {
             "cube": row.name,
             "owner": row.owner,
@@ -214,13 +278,25 @@ class MemCube:
 
     # -- sharing --------------------------------------------------------------------------------------------------
 
-    def share(self, with_: str, rights: str | Right | Sequence[str | Right] = Right.READ) -> None:
+    def share(
+        self,
+        with_: str,
+        rights: str | Right | Sequence[str | Right] = Right.READ,
+        *,
+        until: datetime | None = None,
+    ) -> None:
         """Give rights to an actor id, a role ("role:team") or everybody ("*"); those it had are replaced.
+
+        Args:
+            until: when they end; None for when they are taken away.
 
         Raises:
             AccessDenied: the actor has no right to share this cube, or would give or take more than it has itself.
+            InvalidInput: a word that is no right, or an end that has passed.
         """
-        self._set_grant(with_, rights_of(rights))
+        if until is not None and in_utc(until) <= self._now():
+            raise InvalidInput(f"until={until!r} has passed already; take rights away with unshare")
+        self._set_grant(with_, rights_of(rights), None if until is None else in_utc(until))
 
     def unshare(self, with_: str) -> None:
         """Take all rights of a grantee away.
@@ -230,12 +306,12 @@ class MemCube:
         """
         self._set_grant(with_, frozenset())
 
-    def _set_grant(self, grantee: str, rights: frozenset[Right]) -> None:
+    def _set_grant(self, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:
         row = self.require(Right.SHARE)
         held = [grant.rights for grant in self._store.grants(row) if grant.grantee == grantee]
         for right in sorted(rights.union(*held)):
             self.require(right)
-        self._store.share(row, check_grantee(grantee), rights, by=self.actor.id)
+        self._store.share(row, check_grantee(grantee), rights, by=self.actor.id, until=until)
 
     def grants(self) -> list[Grant]:
         """Who else may do what, by grantee. Needs the right to share."""

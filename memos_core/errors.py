@@ -16,7 +16,8 @@ MemosError
 ├── AccessDenied (PermissionError) you may see it, but not do that with it
 ├── Conflict                       somebody was faster, or the name is taken
 │   ├── VersionConflict            `expect_version` is no longer the current version
-│   └── AlreadyExists              an id, key or cube name that is in use
+│   ├── AlreadyExists              an id, key or cube name that is in use
+│   └── StateConflict              the item's state does not let that be done (it is frozen, say)
 ├── StoreError                     the database or its folder
 │   ├── StoreNotFound              there is no store at that place
 │   ├── StoreBusy                  others kept writing until the deadline passed
@@ -113,6 +114,10 @@ class VersionConflict(Conflict):
 
 class AlreadyExists(Conflict):
     """An id, key or cube name that is in use."""
+
+
+class StateConflict(Conflict):
+    """The item's state does not let that be done with it."""
 
 
 class StoreError(MemosError):

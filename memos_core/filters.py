@@ -55,7 +55,7 @@ _DEEPEST_VALUE: Final = 100  # as deep as metadata may be
 
 Path = tuple[str, ...]
 
-TIME_FIELDS: Final = frozenset({"occurred_at", "created_at", "updated_at"})
+TIME_FIELDS: Final = frozenset({"occurred_at", "created_at", "updated_at", "expires_at"})
 FIELDS: Final[dict[str, Callable[[MemoryItem], Any]]] = {
     "cube": lambda item: item.cube_id,
     "id": lambda item: item.id,
@@ -70,6 +70,8 @@ FIELDS: Final[dict[str, Callable[[MemoryItem], Any]]] = {
     "occurred_at": lambda item: item.occurred_at,
     "created_at": lambda item: item.created_at,
     "updated_at": lambda item: item.updated_at,
+    "expires_at": lambda item: item.expires_at,
+    "visibility": lambda item: item.visibility,
     "conversation": lambda item: item.conversation,
     "speaker": lambda item: item.speaker,
     "role": lambda item: item.provenance.source and item.provenance.source.role,

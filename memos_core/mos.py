@@ -122,7 +122,7 @@ class MOS:
         self._now = now
         self._scratch = scratch
         self._index_folder = index_folder
-        self._governance = Governance(store, policies=policies)
+        self._governance = Governance(store, policies=policies, now=self._clock)
         self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._closing = threading.Lock()
         self._closed = False
@@ -263,7 +263,9 @@ class MOS:
         return Session(actor=who, conversation=conversation, view=view, now=self._clock)
 
     def _cube(self, name: str, actor: Actor) -> MemCube:
-        return MemCube(name, actor, store=self._store, governance=self._governance, memory=self._memory)
+        return MemCube(
+            name, actor, store=self._store, governance=self._governance, memory=self._memory, now=self._clock
+        )
 
     def _clock(self) -> datetime:
         return in_utc(self._now())
@@ -306,17 +308,25 @@ class MOS:
         cube.require(Right.READ)
         return cube
 
-    def share(self, name: str, *, with_: str, rights: str | Right | Sequence[str | Right] = Right.READ) -> None:
+    def share(
+        self,
+        name: str,
+        *,
+        with_: str,
+        rights: str | Right | Sequence[str | Right] = Right.READ,
+        until: datetime | None = None,
+    ) -> None:
         """Give rights on a cube to an actor, a role ("role:team") or everybody ("*"); those it had are replaced.
 
         Args:
             rights: "read", "write", "share", "admin", or several ("read,share").
+            until: when they end; None for when they are taken away.
 
         Raises:
             CubeNotFound: there is no such cube.
             InvalidInput: a word that is no right.
         """
-        self.cube(name).share(with_, rights)
+        self.cube(name).share(with_, rights, until=until)
 
     def unshare(self, name: str, *, with_: str) -> None:
         """Take all rights of an actor, a role or everybody on a cube away; its owner keeps theirs."""

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from memos_core.context import PINNED, Context, build
-from memos_core.errors import InvalidInput, InvalidText
+from memos_core.errors import InvalidInput, InvalidText, StateConflict
 from memos_core.filters import F, Where, parse_where
+from memos_core.lifecycle.states import as_states
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.search import Order
 from memos_core.reading.chunking import estimate_tokens
@@ -20,15 +21,17 @@ from memos_core.types.checks import (
     as_json,
     checked_confidence,
     checked_draft,
+    checked_first_state,
     checked_flag,
     checked_links,
     checked_metadata,
     checked_tags,
     checked_version,
+    checked_visibility,
     in_utc,
 )
 from memos_core.types.inputs import Draft
-from memos_core.types.items import Hits, Link, MemoryItem, Page, Version
+from memos_core.types.items import Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
 from memos_core.view import Added, CompositeView
 
@@ -106,6 +109,9 @@ class Session:
         confidence: float | None = None,
         indexed: bool = True,
         links: Iterable[Link] = (),
+        expires_at: datetime | None = None,
+        visibility: Visibility = "shared",
+        state: str = "activated",
         conversation: str | None = None,
         vectors: Floats | None = None,
     ) -> Added:
@@ -127,6 +133,9 @@ class Session:
             confidence: in [0, 1].
             indexed: False keeps it out of every search.
             links: edges to other items.
+            expires_at: from this second on it is not found any more (naive times are taken as UTC); None for never.
+            visibility: "private" for what nobody else shall read, besides those who administrate the cube.
+            state: "generated" for what has to be validated (`activate`) before it is found.
             conversation: the thread it belongs to; None takes the session's.
             vectors: (things, dims) of your own; None has the store's embedder make them.
 
@@ -150,6 +159,9 @@ class Session:
             confidence=confidence,
             indexed=indexed,
             links=links,
+            expires_at=expires_at,
+            visibility=visibility,
+            state=state,
             conversation=conversation,
         )
         return self._view.add(drafts, vectors=vectors)
@@ -168,6 +180,9 @@ class Session:
         confidence: float | None = None,
         indexed: bool = True,
         links: Iterable[Link] = (),
+        expires_at: datetime | None = None,
+        visibility: Visibility = "shared",
+        state: str = "activated",
         conversation: str | None = None,
     ) -> Sequence[Draft]:
         """What `add` would store, without storing it. The arguments are those of `add`.
@@ -187,7 +202,10 @@ class Session:
             "payload": payload if payload is None else as_json(payload, "payload"),
             "occurred_at": None if occurred_at is None else in_utc(occurred_at),
             "confidence": None if confidence is None else checked_confidence(confidence),
+            "expires_at": None if expires_at is None else in_utc(expires_at),
         }
+        private_to = self.actor.id if checked_visibility(visibility) == "private" else None
+        begins = checked_first_state(state)
         changes: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
         shared_tags, extra, edges = checked_tags(tags), checked_metadata(metadata), checked_links(links)
         indexed = checked_flag(indexed, "indexed")
@@ -197,6 +215,8 @@ class Session:
             changes["metadata"] = {**checked_metadata(draft.metadata), **extra}
             changes["links"] = (*draft.links, *edges)
             changes["indexed"] = indexed and draft.indexed
+            changes["private_to"] = private_to if draft.private_to is None else self.actor.id
+            changes["state"] = begins if draft.state is LifecycleState.ACTIVATED else draft.state
             finished.append(checked_draft(msgspec.structs.replace(draft, **changes)))
         return finished
 
@@ -209,6 +229,7 @@ class Session:
         top_k: int = 10,
         where: Where = None,
         as_of: int | datetime | None = None,
+        include: Sequence[str] = (),
         min_score: float = 0.0,
         cursor: str | None = None,
         without: Collection[str] = (),
@@ -221,6 +242,7 @@ class Session:
             top_k: how many, at most 10,000.
             where: only items that fulfil this filter (`F.tag == "home"`, or a dict); it narrows before ranking.
             as_of: search as it was after that change (only where one cube is read) or at that time.
+            include: states in which items are found too ("archived", "generated", "merged").
             min_score: only hits at least this likely to be what was asked for, in [0, 1].
             cursor: `.cursor` of the page before, to go on after it.
             without: signals that are turned off ("late", "dense", "near", "lexical", "speaker", "date", "salience",
@@ -237,6 +259,7 @@ class Session:
             top_k=top_k,
             where=where,
             as_of=as_of,
+            include=as_states(include),
             min_score=min_score,
             cursor=cursor,
             without=without,
@@ -285,6 +308,7 @@ class Session:
         *,
         where: Where = None,
         as_of: int | datetime | None = None,
+        include: Sequence[str] = (),
         order: Order = "created",
         newest_first: bool = True,
         limit: int = 100,
@@ -295,13 +319,20 @@ class Session:
         Args:
             where: only items that fulfil this filter.
             as_of: as it was after that change (only where one cube is read) or at that time.
+            include: states in which items are listed too ("archived", "generated", "merged").
             order: by when they were "created", "updated", or when they "occurred".
             newest_first: or oldest first.
             limit: how many, at most 10,000.
             cursor: `.cursor` of the page before, to go on after it.
         """
         return self._view.list(
-            where=where, as_of=as_of, order=order, newest_first=newest_first, limit=limit, cursor=cursor
+            where=where,
+            as_of=as_of,
+            include=as_states(include),
+            order=order,
+            newest_first=newest_first,
+            limit=limit,
+            cursor=cursor,
         )
 
     def history(self, id: str | None = None, *, key: str | None = None) -> Sequence[Version]:
@@ -332,6 +363,8 @@ class Session:
         confidence: float = UNCHANGED,
         indexed: bool = UNCHANGED,
         links: Iterable[Link] = UNCHANGED,
+        expires_at: datetime | None = UNCHANGED,
+        visibility: Visibility = UNCHANGED,
         new_key: str | None = UNCHANGED,
         expect_version: int | None = None,
     ) -> MemoryItem:
@@ -342,6 +375,9 @@ class Session:
             key: of the item.
             text, type, tags, metadata, payload, occurred_at, confidence, indexed, links: what it says now. What is not
                 given stays; tags, metadata and links that are given replace the old ones.
+            expires_at: from this second on it is not found any more; None for never. One that has expired comes back.
+            visibility: "private" hides it and its past from everybody else, besides those who administrate the cube;
+                "shared" shows it from this version on.
             new_key: the name it is addressed by from now on; None takes its name away.
             expect_version: refuse if another version is the newest.
 
@@ -370,6 +406,10 @@ class Session:
             changes["confidence"] = checked_confidence(confidence)
         if links is not UNCHANGED:
             changes["links"] = checked_links(links)
+        if expires_at is not UNCHANGED:
+            changes["expires_at"] = None if expires_at is None else in_utc(expires_at)
+        if visibility is not UNCHANGED:
+            changes["visibility"] = checked_visibility(visibility)
         if new_key is not UNCHANGED:
             changes["key"] = None if new_key is None else check_name(new_key, "key")
         if type is not UNCHANGED:
@@ -387,10 +427,83 @@ class Session:
 
         Raises:
             ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is deleted.
+            StateConflict: one of them is frozen.
         """
-        if not isinstance(ids, Iterable):
-            raise InvalidInput(f"ids is a list of ids, not {ids!r}")
-        return self._view.delete([check_text(id, "item id") for id in ([ids] if isinstance(ids, str) else ids)])
+        return self._view.delete(_ids(ids))
+
+    # -- the life of items ----------------------------------------------------------------------------------------
+
+    def archive(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+        """Put items away: they are found only with `include=["archived"]`, until `activate` brings them back.
+
+        Raises:
+            ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is moved.
+            StateConflict: one of them cannot be archived from its state.
+        """
+        return self._view.move(_ids(ids), LifecycleState.ARCHIVED)
+
+    def activate(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+        """Have items found: those that were generated (which validates them), archived or merged. Raises as `archive` does."""
+        return self._view.move(_ids(ids), LifecycleState.ACTIVATED)
+
+    def freeze(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+        """Keep items as they are: nobody may change or delete them, until somebody who administrates the cube unfreezes them.
+
+        Raises:
+            AccessDenied: the actor does not administrate the cube.
+            ItemNotFound, StateConflict: as for `archive`.
+        """
+        return self._view.move(_ids(ids), LifecycleState.FROZEN)
+
+    def unfreeze(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+        """Let frozen items be changed again. Raises as `freeze` does."""
+        wanted = _ids(ids)
+        for id in wanted:
+            if self.get(id).state is not LifecycleState.FROZEN:
+                raise StateConflict(f"item {id!r} is {self.get(id).state}, not frozen")
+        return self._view.move(wanted, LifecycleState.ACTIVATED)
+
+    def merge(
+        self,
+        ids: Iterable[str],
+        text: str,
+        *,
+        type: str = "fact",
+        tags: Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        state: str = "activated",
+    ) -> MemoryItem:
+        """Put one item in the place of several. They are found no more, and lead to it (a link "merged_into").
+
+        Args:
+            ids: of at least two items.
+            text: what the new item says.
+            type, metadata, state: of the new item, as for `add`.
+            tags: None takes those of all the others.
+
+        Returns:
+            The new item; its `provenance.derived_from` names the versions it was made from, and all that those came from.
+
+        Raises:
+            InvalidInput: fewer than two ids, or something that cannot be stored.
+            ItemNotFound, AccessDenied, StateConflict: as for `archive`.
+            Conflict: the session writes to several cubes, and some have only some of the items.
+        """
+        wanted = _ids(ids)
+        items = [self.get(id) for id in wanted]
+        shared = [tag for item in items for tag in item.tags] if tags is None else tags
+        times = [item.occurred_at for item in items if item.occurred_at is not None]
+        readers = {item.private_to for item in items} - {None}
+        (draft,) = self.read(
+            text,
+            type=type,
+            tags=shared,
+            metadata=metadata,
+            occurred_at=max(times, default=None),
+            visibility="private" if readers else "shared",
+            state=state,
+        )
+        return self._view.merge(wanted, draft)
 
     def restore(self, id: str) -> MemoryItem:
         """Bring a deleted item back, as a new version equal to the last before its deletion.
@@ -414,3 +527,9 @@ class Session:
         if (id is None) == (key is None):
             raise InvalidInput("name the item by its id or by its key, one of the two")
         return self._view.id_of(check_name(key, "key")) if id is None else check_text(id, "item id")
+
+
+def _ids(ids: str | Iterable[str]) -> Sequence[str]:
+    if not isinstance(ids, Iterable):
+        raise InvalidInput(f"ids is a list of ids, not {ids!r}")
+    return [check_text(id, "item id") for id in ([ids] if isinstance(ids, str) else ids)]

@@ -9,12 +9,12 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from memos_core.cube import MemCube
-from memos_core.errors import AccessDenied, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.errors import AccessDenied, Conflict, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.events import event
 from memos_core.filters import Where, parse_where
 from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
-from memos_core.plaintext.general import GeneralTextMemory
+from memos_core.plaintext.general import GeneralTextMemory, merged_from
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
 from memos_core.protocols.storage import RecordStore
@@ -22,11 +22,18 @@ from memos_core.reading.reader import mentions_of
 from memos_core.stores.index.cube_index import indexed_text
 from memos_core.types.access import Right
 from memos_core.types.inputs import Draft
-from memos_core.types.items import Hits, MemoryItem, Page, Version
+from memos_core.types.items import Hits, LifecycleState, MemoryItem, Page, Version
 from memos_core.types.work import Record
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_ACTION_OF = {
+    LifecycleState.ACTIVATED: "activate",
+    LifecycleState.ARCHIVED: "archive",
+    LifecycleState.FROZEN: "freeze",
+    LifecycleState.MERGED: "merge",
+    LifecycleState.GENERATED: "generate",
+}
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
 
 
@@ -251,7 +258,7 @@ class CompositeView:
             return self._memory.embedding.mark != mark
 
     def _update(self, id: str, changes: dict[str, Any], expect_version: int | None, mark: str) -> MemoryItem:
-        found = self._targets(id)
+        found = self._targets(id, expired="expires_at" in changes)
         blobs, decided = [], []
         for cube, record in found:
             if expect_version is not None and record.version != expect_version:
@@ -259,7 +266,7 @@ class CompositeView:
                     f"item {id!r} of cube {cube.name!r} is at version {record.version}, not {expect_version}; "
                     "read it again and decide anew"
                 )
-            decided.append(self._with_mentions(record, changes))
+            decided.append(self._with_reader(cube, record, self._with_mentions(record, changes)))
             blobs.append(self._memory.new_vectors(record, decided[-1]))
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
             for (cube, record), own, blob in zip(found, decided, blobs, strict=True):
@@ -272,6 +279,74 @@ class CompositeView:
             return changes
         said = changes.get("occurred_at") or (record.body.occurred_at if record.body else None)
         return {**changes, "mentions": mentions_of(changes["text"], said or self._now())}
+
+    @staticmethod
+    def _with_reader(cube: MemCube, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
+        """The changes, with whom a private item is private to in the place of its visibility."""
+        if "visibility" not in changes:
+            return changes
+        own = record.body.private_to if record.body else None
+        reader = (own or cube.actor.id) if changes["visibility"] == "private" else None
+        return {name: value for name, value in changes.items() if name != "visibility"} | {"private_to": reader}
+
+    def move(self, ids: Sequence[str], target: LifecycleState) -> Sequence[MemoryItem]:
+        """Bring items to another state, in every cube written to that has them: all of them, or none.
+
+        Raises:
+            ItemNotFound, AccessDenied: none of the cubes written to has one of them, or the actor may not make that move.
+            StateConflict: one of them cannot get there from its state; the message says where it may go.
+        """
+        found = [self._targets(id, expired=True) for id in dict.fromkeys(ids)]
+        with (
+            event("memos.move", count=len(found), to=str(target)),
+            self._store.begin(actor=self.write[0].actor.id, action=_ACTION_OF[target]) as transaction,
+        ):
+            for cube in self.write:
+                own = [record for each in found for holder, record in each if holder is cube]
+                if own:
+                    cube.move(transaction, own, target)
+        return [each[0][0].get(each[0][1].id) for each in found]
+
+    def merge(self, ids: Sequence[str], draft: Draft) -> MemoryItem:
+        """Put one item in the place of several: it knows all of them, they lead to it and are found no more.
+
+        Args:
+            ids: of at least two items that the same cubes have.
+            draft: what replaces them.
+
+        Raises:
+            InvalidInput: fewer than two.
+            ItemNotFound, AccessDenied, StateConflict: as for `move`.
+            Conflict: some of the cubes written to have only some of them.
+        """
+        wanted = list(dict.fromkeys(ids))
+        if len(wanted) < 2:
+            raise InvalidInput(f"merging takes at least two items, not {wanted!r}")
+        while True:
+            found = {id: self._targets(id) for id in wanted}
+            cubes = [cube for cube in self.write if any(cube is holder for holder, _ in found[wanted[0]])]
+            records = {
+                cube.name: [record for id in wanted for holder, record in found[id] if holder is cube] for cube in cubes
+            }
+            if any(len(own) < len(wanted) for own in records.values()) or any(
+                len(found[id]) != len(cubes) for id in wanted
+            ):
+                raise Conflict("some of the cubes written to have only some of these items; merge them cube by cube")
+            with self.operation():
+                prepared = self._memory.prepare([draft])
+            try:
+                with (
+                    event("memos.merge", count=len(wanted)),
+                    self._store.begin(actor=self.write[0].actor.id, action="merge") as transaction,
+                ):
+                    for cube in cubes:
+                        merged = merged_from(prepared, records[cube.name])
+                        (outcome,) = cube.add(transaction, merged)
+                        cube.move(transaction, records[cube.name], LifecycleState.MERGED, by=outcome.id)
+                return cubes[0].get(prepared.ids[0])
+            except EmbedderMismatch:
+                if not self._replaced(prepared.mark):
+                    raise
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete items (restorable) from every cube written to; returns how many there were.
@@ -324,6 +399,7 @@ class CompositeView:
         top_k: int = 10,
         where: Where = None,
         as_of: int | datetime | None = None,
+        include: Collection[LifecycleState] = (),
         min_score: float = 0.0,
         cursor: str | None = None,
         without: Collection[str] = (),
@@ -334,7 +410,7 @@ class CompositeView:
         cubes = tuple(cube.name for cube in self.read)
         ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker, cubes)
         with event("memos.search", cubes=list(cubes), top_k=top_k) as heard:
-            hits = self._searcher.search(self._places(as_of), ask)
+            hits = self._searcher.search(self._places(as_of, include), ask)
             heard.note(hits=len(hits), degraded=hits.degraded is not None)
         return hits
 
@@ -344,6 +420,7 @@ class CompositeView:
         *,
         where: Where = None,
         as_of: int | datetime | None = None,
+        include: Collection[LifecycleState] = (),
         order: Order = "created",
         newest_first: bool = True,
         limit: int = 100,
@@ -351,7 +428,7 @@ class CompositeView:
     ) -> Page:
         """Items of all cubes read from, by time; the arguments are those of `Session`."""
         return self._searcher.list(
-            self._places(as_of),
+            self._places(as_of, include),
             cubes=tuple(cube.name for cube in self.read),
             where=parse_where(where),
             order=order,
@@ -379,16 +456,15 @@ class CompositeView:
         """The store's embedder."""
         return self._memory.embedding
 
-    def _places(self, as_of: int | datetime | None) -> Sequence[Place]:
+    def _places(self, as_of: int | datetime | None, include: Collection[LifecycleState] = ()) -> Sequence[Place]:
         if isinstance(as_of, int) and len(self.read) > 1:
             raise InvalidInput(
                 f"as_of={as_of} is the number of a change of one cube, and {len(self.read)} are read; give a time"
             )
         places = []
         for cube in self.read:
-            row = cube.readable()
-            if row is not None:
-                places.append(Place(row, cube.moment(as_of)))
+            if cube.readable() is not None:
+                places.append(cube.place(as_of, include))
         return places
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -453,14 +529,14 @@ class CompositeView:
         return [cube for cube in cubes if cube.readable() is not None]
 
     @_one_operation
-    def _targets(self, id: str) -> Sequence[tuple[MemCube, Record]]:
-        """The cubes written to that have an item now, with its newest version."""
+    def _targets(self, id: str, *, expired: bool = False) -> Sequence[tuple[MemCube, Record]]:
+        """The cubes written to that have an item now (one that has `expired` among them), with its newest version."""
         self._need_write()
         found = []
         for cube in self._made(self.write):
             cube.require(Right.WRITE)
             try:
-                found.append((cube, cube.current(id)))
+                found.append((cube, cube.current(id, expired=expired)))
             except ItemNotFound:
                 continue
         if not found:

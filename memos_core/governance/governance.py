@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
 
 from memos_core.errors import AccessDenied, CubeNotFound
-from memos_core.governance.policies import GrantPolicy, OwnerPolicy, Policy
+from memos_core.governance.policies import OwnerPolicy, Policy, RolePolicy, SharePolicy
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.access import OPERATOR, Actor, Grant, Right
-from memos_core.types.work import CubeRow
+from memos_core.types.work import CubeRow, utc_now
 
-DEFAULT_POLICIES: tuple[Policy, ...] = (OwnerPolicy(), GrantPolicy())
+DEFAULT_POLICIES: tuple[Policy, ...] = (OwnerPolicy(), RolePolicy(), SharePolicy())
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What an actor may do with a cube, and why.
+
+    Attributes:
+        cube: which.
+        rights: all that the actor has on it.
+        reason: names of the policies that give the right asked for.
+    """
+
+    cube: CubeRow
+    rights: frozenset[Right]
+    reason: str
 
 
 class Governance:
@@ -20,10 +37,18 @@ class Governance:
     Args:
         store: where cubes and grants are.
         policies: asked in turn; their rights add up, and what none gives is denied.
+        now: the clock, by which grants end.
     """
 
-    def __init__(self, store: RecordStore, *, policies: Sequence[Policy] = DEFAULT_POLICIES) -> None:
+    def __init__(
+        self,
+        store: RecordStore,
+        *,
+        policies: Sequence[Policy] = DEFAULT_POLICIES,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._store = store
+        self._now = now
         self._policies = tuple(policies)
         self._lock = threading.Lock()
         self._token: int | None = None
@@ -35,34 +60,43 @@ class Governance:
         self._token = None
 
     def require(self, actor: Actor, name: str, right: Right) -> CubeRow:
-        """The cube, if the actor has the right on it.
+        """The cube, if the actor has the right on it; raises as `decide` does."""
+        return self.decide(actor, name, right).cube
+
+    def decide(self, actor: Actor, name: str, right: Right) -> Decision:
+        """What the actor may do with the cube, if it has this right on it.
 
         Raises:
             CubeNotFound: there is no such cube, or the actor may not even read it; the two look the same.
             AccessDenied: the actor may read it, but has not this right.
         """
         found = self._find(name)
-        rights = frozenset() if found is None else self._rights(actor, *found)
+        given = {} if found is None else self._given(actor, *found)
+        rights = frozenset[Right]().union(*given.values())
         if found is None or Right.READ not in rights:
             raise CubeNotFound(f"no cube {name!r} that {actor.id!r} may read; ask its owner to share it")
         if right not in rights:
             held = ", ".join(sorted(rights))
             raise AccessDenied(f"{actor.id!r} has no right to {right} on cube {name!r} (only: {held})")
-        return found[0]
+        return Decision(found[0], rights, ", ".join(name for name, own in given.items() if right in own))
 
     def may(self, actor: Actor, name: str, right: Right) -> bool:
         """Whether the actor has a right on a cube; False where there is no such cube."""
         found = self._find(name)
-        return found is not None and right in self._rights(actor, *found)
+        return found is not None and any(right in own for own in self._given(actor, *found).values())
 
     def exists(self, name: str) -> bool:
         """Whether there is such a cube. Only for the store's own decisions: never tell an actor."""
         return self._find(name) is not None
 
-    def _rights(self, actor: Actor, cube: CubeRow, grants: list[Grant]) -> frozenset[Right]:
+    def _given(self, actor: Actor, cube: CubeRow, grants: list[Grant]) -> dict[str, frozenset[Right]]:
+        """The rights that each policy gives, by its name."""
         if actor == OPERATOR:
-            return frozenset(Right)
-        return frozenset().union(*(policy.rights(actor, cube, grants) for policy in self._policies))
+            return {"operator": frozenset(Right)}
+        if any(grant.expires_at is not None for grant in grants):
+            now = self._now()
+            grants = [grant for grant in grants if grant.expires_at is None or now < grant.expires_at]
+        return {policy.name: policy.rights(actor, cube, grants) for policy in self._policies}
 
     def _find(self, name: str) -> tuple[CubeRow, list[Grant]] | None:
         token = self._store.change_token()

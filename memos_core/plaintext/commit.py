@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from memos_core.errors import AlreadyExists
+from memos_core.lifecycle.states import need_changeable
 from memos_core.protocols.storage import Transaction
 from memos_core.types.inputs import Draft
 from memos_core.types.items import SourceRef
@@ -44,8 +45,14 @@ class Outcome(msgspec.Struct, frozen=True):
     status: Status
 
 
-def identity_number(identity: tuple[str, ...]) -> int:
-    """64 bits (signed, as databases count) that stand for an identity."""
+def identity_number(draft: Draft) -> int | None:
+    """64 bits (signed, as databases count) that stand for a draft's identity; None where it has none.
+
+    What is private is known again only to whom it belongs: nobody else learns that it is there.
+    """
+    if draft.identity is None:
+        return None
+    identity = draft.identity if draft.private_to is None else (*draft.identity, "private", draft.private_to)
     digest = hashlib.blake2b("\x00".join(identity).encode("utf-8"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
 
@@ -76,6 +83,8 @@ def body_of(draft: Draft, position: int | None = None) -> Body:
         derived_from=draft.derived_from,
         links=draft.links,
         context=draft.context,
+        expires_at=draft.expires_at,
+        private_to=draft.private_to,
     )
 
 
@@ -130,7 +139,7 @@ class Commit:
             AlreadyExists: an id or key that the caller gave is in use.
             Overtaken: one of those skipped needs its vectors by now.
         """
-        numbers = [None if draft.identity is None else identity_number(draft.identity) for draft in drafts]
+        numbers = [identity_number(draft) for draft in drafts]
         asked = list(dict.fromkeys(number for number in numbers if number is not None))
         known = self._transaction.heads_by_dedup(self._cube, asked) if asked else {}
         fresh: list[int] = []  # places of the drafts that are new
@@ -198,6 +207,7 @@ class Commit:
                 op="add",
                 text=drafts[place].text,
                 body=body_of(drafts[place], positions.get(place)),
+                state=drafts[place].state,
                 vectors=blobs[place],
                 dedup=numbers[place],
             )
@@ -261,12 +271,20 @@ def _change(draft: Draft, blob: VectorBlobs | None, head: Head, record: Record) 
     place = record.body.source.position if record.body.source else None
     keeps_place = draft.source is None or draft.source.position is None
     body = body_of(draft, place if keeps_place else None)
-    kept = msgspec.structs.replace(body, key=record.body.key, tags=record.body.tags, links=record.body.links)
+    kept = msgspec.structs.replace(
+        body,
+        key=record.body.key,
+        tags=record.body.tags,
+        links=record.body.links,
+        expires_at=body.expires_at or record.body.expires_at,
+        private_to=record.body.private_to,
+    )
     if not from_document(draft.source):
         if record.text == draft.text:
             return None
     elif kept == record.body and record.text == draft.text:
         return None
+    need_changeable(record.state, f"item {record.id!r} of cube {record.cube!r}, which says something else by now,")
     same_words = record.text == draft.text and record.body.context == draft.context
     keeps_vectors = same_words and (
         record.vectors_of > 0 or blob is None

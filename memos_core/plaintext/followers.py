@@ -22,6 +22,7 @@ from memos_core.plaintext.verify import Finding
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.following import NOBODY_FOLLOWS, Following
 from memos_core.stores.index.cube_index import CubeIndex
+from memos_core.stores.index.moments import EVERYTHING, FINDABLE, Look
 from memos_core.stores.vector_checks import differences
 from memos_core.stores.vector_follower import Likely, VectorFollower
 from memos_core.stores.waiting import Patience
@@ -90,7 +91,14 @@ class Followers:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def ask(
-        self, index: CubeIndex, vector: NDArray[np.float32], count: int, where: Filter | None, least: int = 1
+        self,
+        index: CubeIndex,
+        vector: NDArray[np.float32],
+        count: int,
+        where: Filter | None,
+        look: Look = EVERYTHING,
+        *,
+        least: int = 1,
     ) -> Asked:
         """Candidates for the nearest items of a cube now. No lock is held while somebody outside is waited for.
 
@@ -99,18 +107,18 @@ class Followers:
             vector: (dims,).
             count: how many items are looked for.
             where: only items that fulfil this.
+            look: whose eyes look at them, when, and for what: only what search finds by default is looked for there.
             least: with fewer items than that nobody needs to be asked.
         """
-        if self._tables is None and self._lacking is None:
+        if (self._tables is None and self._lacking is None) or look.states != FINDABLE:
             return Asked()
         least = max(least, self._least, 1)
         with index.lock:
             index.catch_up()
-            rows = index.moment().rows
-            total = len(rows)
+            total = len(index.moment().rows)
             if total < least:
                 return Asked()
-            rows = index.matching(where, rows)
+            rows = index.matching(where, index.moment(None, look).rows)
             if len(rows) < least:
                 return Asked()
             seqs = index.table["seq"][rows]

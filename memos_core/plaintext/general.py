@@ -9,15 +9,18 @@ import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
 from memos_core.filters import Filter
+from memos_core.lifecycle.states import MERGED_INTO, move_between, need_changeable
 from memos_core.plaintext.commit import Commit, Outcome, Overtaken, from_document, identity_number, needs_vectors
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.followers import Asked, Followers
 from memos_core.plaintext.indexes import Indexes
+from memos_core.plaintext.results import Place
 from memos_core.protocols.storage import Nearest, RecordStore, Transaction
 from memos_core.stores.index.cube_index import indexed_text
+from memos_core.stores.index.moments import EVERYTHING, Look
 from memos_core.types.inputs import Draft
-from memos_core.types.items import IdMaker, MemoryItem, Version
-from memos_core.types.work import CubeRow, Head, Put, Record, VectorBlobs
+from memos_core.types.items import IdMaker, LifecycleState, Link, MemoryItem, Version
+from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs, micros
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -36,6 +39,15 @@ class Prepared(msgspec.Struct, frozen=True):
     blobs: tuple[VectorBlobs | None, ...]
     ids: tuple[str, ...]
     mark: str
+
+
+def merged_from(prepared: Prepared, records: Sequence[Record]) -> Prepared:
+    """What replaces some items, prepared for their cube: it knows which versions it was made from, and all they came from."""
+    sources = dict.fromkeys((record.id, record.version) for record in records)
+    for record in records:
+        sources |= dict.fromkeys(record.body.derived_from if record.body else ())
+    draft = msgspec.structs.replace(prepared.drafts[0], derived_from=tuple(sources))
+    return msgspec.structs.replace(prepared, drafts=(draft,))
 
 
 class GeneralTextMemory:
@@ -67,7 +79,7 @@ class GeneralTextMemory:
         wanted = [place for place, draft in enumerate(drafts) if draft.indexed]
         if None in cubes or not self.embedding.record.dims:
             return wanted
-        numbers = {place: identity_number(identity) for place in wanted if (identity := drafts[place].identity)}
+        numbers = {place: number for place in wanted if (number := identity_number(drafts[place])) is not None}
         needed = {place for place in wanted if place not in numbers}
         asked = list(dict.fromkeys(numbers.values()))
         for cube in cubes:
@@ -146,10 +158,12 @@ class GeneralTextMemory:
         with index.lock:
             index.catch_up()
             number = index.table.conversations.find(uri)
-            rows = index.moment(unindexed=True).rows
+            rows = index.moment(None, Look(states=frozenset(LifecycleState)), unindexed=True).rows
             seqs = index.table["seq"][rows[index.table["conversation"][rows] == number]].tolist() if number >= 0 else []
         gone = [r for r in self._store.records(cube, seqs).values() if r.id not in kept and _piece(r)]
         heads = transaction.heads(cube, [record.id for record in gone])
+        for record in gone:
+            need_changeable(record.state, f"item {record.id!r} of cube {cube.name!r}, which has gone from {uri!r},")
         puts = [_tombstone(heads[record.id]) for record in gone if heads[record.id].seq == record.seq]
         if puts:
             transaction.put(cube, puts)
@@ -198,6 +212,7 @@ class GeneralTextMemory:
         body = record.body
         if body is None:
             raise ItemNotFound(f"item {record.id!r} of cube {cube.name!r} is deleted; restore it first")
+        need_changeable(record.state, _called(cube, record.id))
         fields = {name: value for name, value in changes.items() if name != "text"}
         key = fields.get("key")
         if key is not None and key != body.key:
@@ -220,17 +235,65 @@ class GeneralTextMemory:
 
     def delete(self, transaction: Transaction, cube: CubeRow, ids: Sequence[str]) -> int:
         """Put a tombstone on each of these items; returns how many there were (deleted ones do not count)."""
-        heads = transaction.heads(cube, ids)
-        puts = [_tombstone(head) for head in heads.values() if not head.deleted]
+        heads = [head for head in transaction.heads(cube, ids).values() if not head.deleted]
+        for record in self._store.records(cube, [head.seq for head in heads]).values():
+            need_changeable(record.state, _called(cube, record.id))
+        puts = [_tombstone(head) for head in heads]
         if puts:
             transaction.put(cube, puts)
         return len(puts)
 
-    def restore(self, transaction: Transaction, cube: CubeRow, id: str, *, version: int | None = None) -> int:
+    def move(
+        self,
+        transaction: Transaction,
+        cube: CubeRow,
+        records: Sequence[Record],
+        target: LifecycleState,
+        *,
+        by: str = "",
+    ) -> int:
+        """Bring items to another state; those that are in it already stay as they are. Returns how many moved.
+
+        Args:
+            records: their newest versions.
+            target: the state.
+            by: id of the item that replaces them, where they are merged into it.
+
+        Raises:
+            StateConflict: one of them cannot get there from its state.
+            VersionConflict: one of them has moved on.
+        """
+        puts = []
+        for record in records:
+            if record.state is target and not by:
+                continue
+            move_between(record.state, target, _called(cube, record.id))
+            assert record.body is not None
+            links = tuple(link for link in record.body.links if link.relation != MERGED_INTO)
+            body = msgspec.structs.replace(record.body, links=(*links, Link(MERGED_INTO, by)) if by else links)
+            puts.append(
+                Put(
+                    id=record.id,
+                    op="move",
+                    text=record.text,
+                    body=body,
+                    state=target,
+                    head=_head(record),
+                    vectors_of=record.vectors_of,
+                )
+            )
+        if puts:
+            transaction.put(cube, puts)
+        return len(puts)
+
+    def restore(
+        self, transaction: Transaction, cube: CubeRow, id: str, *, version: int | None = None, reader: str | None = None
+    ) -> int:
         """Make the newest version equal to an earlier one; returns the number of the change.
 
         Args:
             version: which; None for the last before a deletion.
+            reader: from whom private versions of others are hidden; None sees all.
 
         Raises:
             ItemNotFound: the cube has never had the item.
@@ -243,7 +306,10 @@ class GeneralTextMemory:
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
         if version is None and not head.deleted:
             raise Conflict(f"item {id!r} of cube {cube.name!r} is not deleted; name a version to go back to")
-        past = self._store.history(cube, head)
+        past = self._seen(cube, head, reader)
+        if not past:
+            raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
+        need_changeable(past[-1].state, _called(cube, id))
         chosen = [r for r in past if r.body is not None and version in (None, r.version)]
         if not chosen:
             raise VersionNotFound(f"item {id!r} of cube {cube.name!r} has no version {version} that could be restored")
@@ -258,7 +324,7 @@ class GeneralTextMemory:
             op="restore",
             text=source.text,
             body=source.body,
-            state=source.state,
+            state=LifecycleState.ACTIVATED if source.state is LifecycleState.FROZEN else source.state,
             head=head,
             vectors_of=source.vectors_of,
         )
@@ -266,24 +332,53 @@ class GeneralTextMemory:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def current(self, cube: CubeRow, id: str, *, as_of: int | None = None) -> Record:
-        """The item's version now, or after change `as_of`.
+    def current(self, cube: CubeRow, id: str, *, as_of: int | None = None, look: Look = EVERYTHING) -> Record:
+        """The item's version now, or after change `as_of`, in whatever state it is.
+
+        Args:
+            look: whose eyes, and at what time; its states do not count.
 
         Raises:
-            ItemNotFound: there is none, or it is deleted.
+            ItemNotFound: there is none, it is deleted or has expired, or these eyes may not see it.
         """
         head = self._store.heads(cube, [id]).get(id)
         record = None
         if head is not None and as_of is not None and as_of < head.seq:
             record = self._store.at(cube, head, as_of)
+            if look.reader is not None and record not in self._seen(cube, head, look.reader):
+                record = None
         elif head is not None and not head.deleted:
             record = self._store.records(cube, [head.seq])[head.seq]
-        if record is None or record.body is None:
+        body = None if record is None else record.body
+        if record is None or body is None or _hidden(body, look.reader) or _expired(body, look.at):
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}" + (f" after change {as_of}" if as_of else ""))
         return record
 
+    def heads(self, cube: CubeRow, ids: Sequence[str], reader: str | None) -> dict[str, Head]:
+        """Where these items stand, deleted ones among them; those that an actor may not see are left out."""
+        heads = self._store.heads(cube, ids)
+        if reader is None or not heads:
+            return heads
+        newest = self._store.records(cube, [head.seq for head in heads.values()])
+        seen = {}
+        for id, head in heads.items():
+            body = newest[head.seq].body
+            if not _hidden(body, reader) if body is not None else self._seen(cube, head, reader):
+                seen[id] = head
+        return seen
+
+    def _seen(self, cube: CubeRow, head: Head, reader: str | None) -> list[Record]:
+        """All versions of an item that an actor may see, oldest first; none where only a deletion is left of them.
+
+        Who makes an item private hides its past with it.
+        """
+        past = self._store.history(cube, head)
+        hidden = [place for place, record in enumerate(past) if _hidden(record.body, reader)]
+        past = past[hidden[-1] + 1 :] if hidden else past
+        return past if any(record.body is not None for record in past) else []
+
     def nearest(
-        self, cube: CubeRow, vector: Floats, count: int, *, where: Filter | None, as_of: int | None
+        self, place: Place, vector: Floats, count: int, *, where: Filter | None
     ) -> Nearest[tuple[Record, float]]:
         """The items whose vectors are nearest by exact cosine, best first, ties by age.
 
@@ -291,39 +386,40 @@ class GeneralTextMemory:
             WrongDimension: the vector is of another length than the store's.
         """
         vector = self.embedding.query_given(vector).dense
-        index = self.indexes.get(cube)
-        asked = Asked() if as_of is not None else self.followers.ask(index, vector, count, where)
+        index, now = self.indexes.get(place.cube), place.as_of is None
+        asked = self.followers.ask(index, vector, count, where, place.look) if now else Asked()
         with index.lock:
             index.catch_up()
-            rows = index.matching(where, index.moment(as_of).rows)
+            rows = index.matching(where, index.moment(place.as_of, place.look).rows)
             if asked.likely is not None:
                 likely = asked.likely.rows(index, rows)
                 rows = likely if len(likely) >= min(count, len(rows)) else rows
             found = index.nearest_rows(vector, rows, count)
-        records = self._store.records(cube, [seq for seq, _ in found])
+        records = self._store.records(place.cube, [seq for seq, _ in found])
         return Nearest([(records[seq], score) for seq, score in found], degraded=asked.degraded)
 
-    def by_key(self, cube: CubeRow, key: str) -> str:
+    def by_key(self, cube: CubeRow, key: str, reader: str | None = None) -> str:
         """The id of the item that bears a key.
 
         Raises:
-            ItemNotFound: none does.
+            ItemNotFound: none does that the reader may see.
         """
         head = self._store.heads_by_key(cube, [key]).get(key)
-        if head is None:
+        if head is None or not self.heads(cube, [head.id], reader):
             raise ItemNotFound(f"no item with key {key!r} in cube {cube.name!r}")
         return head.id
 
-    def history(self, cube: CubeRow, id: str) -> list[Version]:
-        """All versions of an item, oldest first; deletions are among them.
+    def history(self, cube: CubeRow, id: str, reader: str | None = None) -> list[Version]:
+        """All versions of an item that the reader may see, oldest first; deletions are among them.
 
         Raises:
-            ItemNotFound: the cube has never had it.
+            ItemNotFound: the cube has never had it, or the reader may not see it.
         """
         head = self._store.heads(cube, [id]).get(id)
-        if head is None:
+        seen = [] if head is None else self._seen(cube, head, reader)
+        if not seen:
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
-        return [record.to_version() for record in self._store.history(cube, head)]
+        return [record.to_version() for record in seen]
 
     def items(self, cube: CubeRow, seqs: Sequence[int]) -> list[MemoryItem]:
         """The items that these changes made, in that order."""
@@ -333,6 +429,18 @@ class GeneralTextMemory:
 
 def _head(record: Record) -> Head:
     return Head(record.item, record.id, record.seq, record.version, record.body is None)
+
+
+def _called(cube: CubeRow, id: str) -> str:
+    return f"item {id!r} of cube {cube.name!r}"
+
+
+def _hidden(body: Body | None, reader: str | None) -> bool:
+    return reader is not None and body is not None and body.private_to not in (None, reader)
+
+
+def _expired(body: Body, at: int | None) -> bool:
+    return at is not None and body.expires_at is not None and micros(body.expires_at) <= at
 
 
 def _tombstone(head: Head) -> Put:

@@ -22,7 +22,7 @@ Origin = tuple[str, str]
 _LOOKED_UP = 4  # terms of an item; the rarest words are among the longest ones
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _Form(msgspec.Struct, frozen=True):
     """What an item with the words of a hit looks like in any index: some of its terms, its length, when it happened."""
 
     names: NDArray[np.uint32]
@@ -43,7 +43,7 @@ def with_all_origins(
         where: only items that fulfil this filter.
     """
     index_of = {each.place.cube.name: indexes.get(each.place.cube) for each in found}
-    looks = [_look(index_of[hit.cube_id], hit) for hit in hits]
+    forms = [_form(index_of[hit.cube_id], hit) for hit in hits]
     origins = [list(hit.origins) for hit in hits]
     for each in found:
         name = each.place.cube.name
@@ -51,7 +51,7 @@ def with_all_origins(
         index = index_of[name]
         with index.lock:
             index.catch_up()  # it may have been let go of and loaded anew since it was searched
-            seqs = {place: _candidates(index, each.seq, looks[place], where) for place in missing}
+            seqs = {place: _candidates(index, each, forms[place], where) for place in missing}
         texts = store.texts(each.place.cube, sorted({seq for own in seqs.values() for seq in own}))
         alike = {place: [seq for seq in own if texts[seq] == hits[place].text] for place, own in seqs.items()}
         records = store.records(each.place.cube, sorted({seq for own in alike.values() for seq in own}))
@@ -70,25 +70,25 @@ def _sameness(hit: Hit) -> tuple[object, ...]:
     return (hit.item.text, hit.item.occurred_at, source.speaker if source else None)
 
 
-def _look(index: CubeIndex, hit: Hit) -> _Look:
+def _form(index: CubeIndex, hit: Hit) -> _Form:
     at = hit.item.occurred_at
     with index.lock:
         index.catch_up()
         terms = sorted(set(index.analyzer.analyze(hit.text).terms), key=len, reverse=True)[:_LOOKED_UP]
         length = int(index.table["length"][index.table.row_of(hit.item.seq)])
     names = np.unique(np.array([term_name(term) for term in terms], dtype=np.uint32))
-    return _Look(names, length, ABSENT_TIME if at is None else micros(at))
+    return _Form(names, length, ABSENT_TIME if at is None else micros(at))
 
 
-def _candidates(index: CubeIndex, seq: int, look: _Look, where: Filter | None) -> list[int]:
-    """Changes up to one that may have made an item of this look."""
-    at = index.moment(seq)
-    if len(look.names):
-        rarest = int(look.names[int(np.argmax(index.rareness(look.names, at)))])
+def _candidates(index: CubeIndex, found: Found, form: _Form, where: Filter | None) -> list[int]:
+    """Changes that may have made an item of this form, of the moment that was searched."""
+    at = index.moment(found.seq, found.place.look)
+    if len(form.names):
+        rarest = int(form.names[int(np.argmax(index.rareness(form.names, at)))])
         rows, _ = index.holding_name(rarest, at)
     else:
         rows = at.rows
     table = index.table
-    rows = np.sort(rows[(table["occurred"][rows] == look.occurred) & (table["length"][rows] == look.length)])
+    rows = np.sort(rows[(table["occurred"][rows] == form.occurred) & (table["length"][rows] == form.length)])
     seqs: list[int] = table["seq"][index.matching(where, rows)].tolist()
     return seqs

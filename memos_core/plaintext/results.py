@@ -13,6 +13,7 @@ from memos_core.plaintext.cursors import Cursor, encode
 from memos_core.plaintext.ranking import Recipe
 from memos_core.plaintext.signals import Signals
 from memos_core.protocols.storage import RecordStore
+from memos_core.stores.index.moments import EVERYTHING, Look
 from memos_core.types.items import Hit, Hits
 from memos_core.types.work import CubeRow, Record
 
@@ -27,10 +28,12 @@ class Place(msgspec.Struct, frozen=True):
     Attributes:
         cube: which.
         as_of: as it was after this change; None for now.
+        look: whose eyes look at it, when, and for what.
     """
 
     cube: CubeRow
     as_of: int | None = None
+    look: Look = EVERYTHING
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -147,7 +150,7 @@ class Ranked:
     def _cursor(self, asked: str, last: int) -> str:
         seqs = {each.place.cube.name: each.seq for each in self._found}
         tier, *_ = key = self._key(last)
-        return encode(Cursor(asked, seqs, key[1:], tier, self._wanted))
+        return encode(Cursor(asked, seqs, key[1:], tier, self._wanted, self._found[0].place.look.at))
 
     def _key(self, place: int) -> Key:
         cube = self._found[int(self._cubes[place])].place.cube.name

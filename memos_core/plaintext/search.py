@@ -119,7 +119,7 @@ class Searcher:
                     pass
 
     def _search(self, places: Sequence[Place], ask: Ask) -> Hits:
-        asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), ask.cubes)
+        asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), ask.cubes, _states(places))
         after = None if ask.cursor is None else decode(ask.cursor, asked)
         if after is not None:
             places = _as_before(places, after)
@@ -162,7 +162,7 @@ class Searcher:
             index = self._indexes.get(place.cube)
             with index.lock:
                 index.catch_up()
-                moment = index.moment(place.as_of)
+                moment = index.moment(place.as_of, place.look)
                 occurred = index.table["occurred"][moment.rows]
                 known = occurred[occurred != ABSENT_TIME]
                 times.extend((int(known.min()), int(known.max())) if len(known) else ())
@@ -196,10 +196,11 @@ class Searcher:
         asked = Asked()
         if place.as_of is None and vectors is not None and recipe.meant and not tier:
             count = ranking.CANDIDATES * pool_size(wanted)
-            asked = self._followers.ask(index, vectors.dense, count, ask.where, least=ranking.FULL_ROWS + 1)
+            least = ranking.FULL_ROWS + 1
+            asked = self._followers.ask(index, vectors.dense, count, ask.where, place.look, least=least)
         with index.lock:
             index.catch_up()
-            moment = index.moment(place.as_of)
+            moment = index.moment(place.as_of, place.look)
             asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker)
             allowed = index.matching(ask.where, moment.rows)
             near = None if asked.likely is None else asked.likely.rows(index, allowed)
@@ -247,7 +248,7 @@ class Searcher:
             raise InvalidInput(f"order is one of {', '.join(_COLUMN_OF)}, not {order!r}")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST_HITS:
             raise InvalidInput(f"limit is a whole number from 1 to {MOST_HITS}, not {limit!r}")
-        asked = digest_of("list", where, order, newest_first, cubes)
+        asked = digest_of("list", where, order, newest_first, cubes, _states(places))
         after = None if cursor is None else decode(cursor, asked)
         if after is not None:
             places = _as_before(places, after)
@@ -260,7 +261,7 @@ class Searcher:
             row_of[place.cube.name] = place.cube
             with index.lock:
                 index.catch_up()
-                rows = index.matching(where, index.moment(place.as_of, unindexed=True).rows)
+                rows = index.matching(where, index.moment(place.as_of, place.look, unindexed=True).rows)
                 seen[place.cube.name] = index.seq if place.as_of is None else place.as_of
                 times, seqs = index.table[_COLUMN_OF[order]][rows], index.table["seq"][rows]
                 own = zip((sign * times).tolist(), (sign * seqs).astype(np.int64).tolist(), strict=True)
@@ -273,7 +274,7 @@ class Searcher:
         for name, row in row_of.items():
             own_seqs = [abs(seq) for _, cube, seq in shown if cube == name]
             items.update({(name, seq): record.to_item() for seq, record in self._store.records(row, own_seqs).items()})
-        more = encode(Cursor(asked, seen, shown[-1])) if len(keys) > limit else None
+        more = encode(Cursor(asked, seen, shown[-1], at=places[0].look.at)) if len(keys) > limit else None
         return Page([items[cube, abs(seq)] for _, cube, seq in shown], cursor=more)
 
 
@@ -283,10 +284,18 @@ def _as_before(places: Sequence[Place], after: Cursor) -> Sequence[Place]:
     Raises:
         InvalidCursor: there was none.
     """
-    found = [Place(place.cube, after.seqs[place.cube.name]) for place in places if place.cube.name in after.seqs]
+    found = [
+        Place(place.cube, after.seqs[place.cube.name], msgspec.structs.replace(place.look, at=after.at))
+        for place in places
+        if place.cube.name in after.seqs
+    ]
     if not found:
         raise InvalidCursor("the cursor is of none of the cubes that are read; pass the .cursor of the page before")
     return found
+
+
+def _states(places: Sequence[Place]) -> list[str]:
+    return sorted(places[0].look.states) if places else []
 
 
 def _check(ask: Ask) -> None:

@@ -102,6 +102,13 @@ class RecordStore(Protocol):
     def seq_at(self, cube: CubeRow, moment: datetime) -> int:
         """Number of the newest change committed at or before a moment; 0 where there was none."""
 
+    def time_of(self, cube: CubeRow, seq: int) -> datetime:
+        """When a change was committed; of change 0 when the cube was made.
+
+        Raises:
+            VersionNotFound: there is no such change.
+        """
+
     def counts(self, cube: CubeRow) -> dict[str, int]:
         """How many items, deleted items, versions, vectors and audit entries the cube has."""
 

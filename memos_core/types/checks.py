@@ -11,7 +11,7 @@ import msgspec
 
 from memos_core.errors import InvalidInput, InvalidMetadata, InvalidText
 from memos_core.types.inputs import Document, Draft
-from memos_core.types.items import Link, SourceRef
+from memos_core.types.items import LifecycleState, Link, SourceRef
 from memos_core.types.names import check_name, check_text
 
 _DEEPEST: Final = 100
@@ -99,6 +99,28 @@ def checked_flag(value: object, what: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"{what} is True or False, not {value!r}")
     return value
+
+
+def checked_visibility(value: object) -> str:
+    """ "private" or "shared".
+
+    Raises:
+        InvalidInput: something else.
+    """
+    if value not in ("private", "shared"):
+        raise InvalidInput(f'visibility is "private" or "shared", not {value!r}')
+    return str(value)
+
+
+def checked_first_state(value: object) -> LifecycleState:
+    """The state that an item begins in.
+
+    Raises:
+        InvalidInput: no state, or one that an item only gets to later.
+    """
+    if value not in (LifecycleState.GENERATED, LifecycleState.ACTIVATED):
+        raise InvalidInput(f'an item begins as "activated" or "generated", not {value!r}')
+    return LifecycleState(str(value))
 
 
 def checked_version(value: object, what: str) -> int:

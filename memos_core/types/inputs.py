@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from memos_core.types.items import Kind, Link, Mentions, Metadata, SourceRef
+from memos_core.types.items import Kind, LifecycleState, Link, Mentions, Metadata, SourceRef
 
 # Reading puts what a picture shows in the place of the picture, as "[image: two dogs on a beach]".
 IMAGE_MARK = "[image: "
@@ -87,6 +87,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         identity: what makes it the same thing when it comes in again (hashed, never shown); None: always new.
         context: words that say where it stands (heading path of a document's piece); they help to find it, and are not
             part of its text.
+        private_to: the actor that alone may read it; a session sets it to its own.
+        state: "activated", or "generated" for what has to be validated before it is found.
         The others are as in `MemoryItem`.
     """
 
@@ -107,4 +109,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     derived_from: tuple[tuple[str, int], ...] = ()
     links: tuple[Link, ...] = ()
     context: str = ""
+    expires_at: datetime | None = None
+    private_to: str | None = None
+    state: LifecycleState = LifecycleState.ACTIVATED
     identity: tuple[str, ...] | None = None

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 Kind = Literal["plaintext", "activation", "parametric"]
+Visibility = Literal["private", "shared"]
 Metadata = dict[str, Any]
 
 
@@ -131,6 +132,9 @@ class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
         mentions: dates and names noted while reading.
         provenance: who, from what, how.
         links: edges to other items of the cube.
+        expires_at: from this second on it is not found any more; None for never.
+        private_to: the actor that alone may read it, besides those who administrate the cube; None: all that may read
+            the cube.
     """
 
     cube_id: str
@@ -153,6 +157,13 @@ class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
     mentions: Mentions = Mentions()
     provenance: Provenance
     links: tuple[Link, ...] = ()
+    expires_at: datetime | None = None
+    private_to: str | None = None
+
+    @property
+    def visibility(self) -> Visibility:
+        """ "private" where only one actor (and administrators) may read it, else "shared"."""
+        return "shared" if self.private_to is None else "private"
 
     @property
     def conversation(self) -> str | None:
@@ -176,7 +187,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seq: number of the change in the cube.
         version: number of the version of the item.
-        op: "add", "update", "delete" or "restore".
+        op: "add", "update", "delete", "restore", or "move" (to another state).
         actor: who did it.
         at: when it was committed.
         item: the item as it was, or None for a deletion.

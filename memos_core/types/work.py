@@ -19,7 +19,7 @@ from memos_core.types.items import (
     Version,
 )
 
-Op = Literal["add", "update", "delete", "restore"]
+Op = Literal["add", "update", "delete", "restore", "move"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,6 +62,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     derived_from: tuple[tuple[str, int], ...] = ()
     links: tuple[Link, ...] = ()
     context: str = ""
+    expires_at: datetime | None = None
+    private_to: str | None = None
 
 
 class CubeRow(msgspec.Struct, frozen=True):
@@ -213,6 +215,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
                 derived_from=body.derived_from,
             ),
             links=body.links,
+            expires_at=body.expires_at,
+            private_to=body.private_to,
         )
 
     def to_version(self) -> Version:

@@ -120,6 +120,13 @@ SESSION_CALLS: dict[str, Callable[[Session], Any]] = {
     "restore": lambda session: session.restore("home"),
     "rollback": lambda session: session.rollback("home", 1),
 }
+SESSION_CALLS |= {
+    "archive": lambda session: session.archive("home"),
+    "activate": lambda session: session.activate("home"),
+    "freeze": lambda session: session.freeze("home"),
+    "unfreeze": lambda session: session.unfreeze("home"),
+    "merge": lambda session: session.merge(["home", "cat"], "both"),
+}
 MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "session": lambda mos: mos.session("alice"),
     "create_cube": lambda mos: mos.create_cube("x", owner="alice"),

@@ -11,7 +11,7 @@ from cli_running import Memos
 ITEM_KEYS = {
     *("cube_id", "id", "text", "kind", "type", "payload", "key", "indexed", "occurred_at", "created_at", "updated_at"),
     *("state", "version", "seq", "confidence", "tags", "metadata", "mentions", "provenance", "links", "speaker"),
-    "conversation",
+    *("conversation", "expires_at", "private_to"),
 }
 EVIL = "ring \x07 \x1b[31mred\x1b[0m \u202eturned\tand\nbroken"
 

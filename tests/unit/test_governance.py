@@ -13,7 +13,7 @@ import pytest
 from memos_core import MOS
 from memos_core.errors import AccessDenied, CubeNotFound, InvalidInput, InvalidName
 from memos_core.governance.governance import Governance
-from memos_core.governance.policies import GrantPolicy, OwnerPolicy
+from memos_core.governance.policies import OwnerPolicy, RolePolicy, SharePolicy
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.opening import open_sqlite
 from memos_core.types.access import OPERATOR, Actor, Grant, Right, check_grantee, rights_of
@@ -38,6 +38,8 @@ def cube(store: RecordStore) -> CubeRow:
 
 class ReadersPolicy:
     """Those whose id begins with "reader" may read everything."""
+
+    name = "readers"
 
     def rights(self, actor: Actor, cube: CubeRow, grants: Sequence[Grant]) -> frozenset[Right]:
         return frozenset({Right.READ}) if actor.id.startswith("reader") else frozenset()
@@ -129,7 +131,7 @@ def test_rights_of_several_grants_and_policies_add_up(store: RecordStore, cube: 
     store.share(cube, "role:team", frozenset({Right.READ}), by="alice")
     store.share(cube, "role:lisbon", frozenset({Right.WRITE}), by="alice")
     store.share(cube, "*", frozenset({Right.SHARE}), by="alice")
-    governance = Governance(store, policies=[OwnerPolicy(), GrantPolicy(), ReadersPolicy()])
+    governance = Governance(store, policies=[OwnerPolicy(), RolePolicy(), SharePolicy(), ReadersPolicy()])
     assert {right for right in Right if governance.may(BOB, "vault", right)} == {Right.READ, Right.WRITE, Right.SHARE}
     assert {right for right in Right if governance.may(Actor("reader1"), "vault", right)} == {Right.READ, Right.SHARE}
     assert {right for right in Right if governance.may(Actor("carol"), "vault", right)} == {Right.SHARE}

@@ -18,17 +18,16 @@ from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
 from memos_core.stores.index.cube_files import CubeFiles
 from memos_core.stores.index.fields import FieldColumns
-from memos_core.stores.index.moments import FINDABLE, Moment, moment
+from memos_core.stores.index.moments import ALWAYS, EVERYTHING, FINDABLE, Look, Moment, moment
 from memos_core.stores.index.parts import Part, Tail
 from memos_core.stores.index.people import People
 from memos_core.stores.index.postings import Counts, term_hash
-from memos_core.stores.index.rows import ALIVE, NONE, STATES, RowTable, Threads
+from memos_core.stores.index.rows import ALIVE, COLUMNS, NEVER, NONE, STATES, RowTable, Threads
 from memos_core.stores.index.salience import has_number, salience
 from memos_core.stores.index.segment import FORMAT, SegmentRefused
 from memos_core.stores.index.tokens import best_matches
 from memos_core.stores.index.vectors import QueryVector, best
 from memos_core.types.inputs import IMAGE_MARK
-from memos_core.types.items import LifecycleState
 from memos_core.types.work import Body, CubeRow, Record, VectorBlobs, micros
 
 Rows = NDArray[np.int64]
@@ -37,6 +36,7 @@ Floats = NDArray[np.float32]
 FLUSH_ROWS = 8192
 SMALL_ROWS = 1024  # a cube with fewer rows has no files: it is filled from the truth when first used
 _ROUNDING = 1e-5  # of float32 sums, on top of what quantising loses
+_MOST_READERS = 64  # whose moments are kept at once
 _SCAN = 0.4  # above this share of the rows, scoring all of a part and choosing is faster than gathering
 
 
@@ -78,7 +78,7 @@ class CubeIndex:
         belongs |= {"analysis": ANALYSIS_VERSION, "format": FORMAT, "dims": f"{dims} {token_dims}"}
         self._files = CubeFiles(folder, belongs) if folder is not None else None
         self._token: int | None = None
-        self._now: Moment | None = None
+        self._now: dict[str | None, Moment] = {}  # as each reader sees it who does not see everything
         self._seq = 0
         self._load()
 
@@ -138,7 +138,7 @@ class CubeIndex:
         """Start from what the folder holds."""
         self._token = None
         self._lineage = self._store.lineage()
-        self._now = None
+        self._now = {}
         self.table = RowTable()
         self.threads = Threads(self.table)
         self.parts: list[Part] = []
@@ -148,7 +148,7 @@ class CubeIndex:
             self._seq = self._files.manifest.seq
             self.threads.forget()
         self._people = People()
-        self._name_stems: tuple[tuple[int, int], frozenset[str]] = ((0, 0), frozenset())
+        self._name_stems: tuple[tuple[int, tuple[str, ...]], frozenset[str]] = ((0, ()), frozenset())
         self._people.extend(self.table.speakers.names)
         self._languages = dict(self._files.manifest.languages) if self._files else {}  # with the first change of each
         self._tail = Tail(len(self.table), self.dims, self.token_dims)
@@ -175,12 +175,12 @@ class CubeIndex:
         self.threads.forget()
         self._tail = Tail(len(self.table), self.dims, self.token_dims)
         self.parts = [*parts, self._tail]
-        self._now = None
+        self._now = {}
 
     def _apply(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
-        self._now = None
+        self._now = {}
         table, first = self.table, len(self.table)
-        columns: dict[str, list[float]] = {name: [] for name in _ROW_COLUMNS}
+        columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
         terms: list[list[str]] = []
         dense: list[bytes | None] = []
         tokens: list[bytes | None] = []
@@ -195,7 +195,8 @@ class CubeIndex:
                 continue
             analyzed = self.analyzer.analyze(indexed_text(record.text, body.context) if body.indexed else "")
             if analyzed.language is not None:
-                self._languages.setdefault(analyzed.language, record.seq)
+                said = analyzed.language if body.private_to is None else f"{analyzed.language}\x00{body.private_to}"
+                self._languages.setdefault(said, record.seq)
             if record.prev:
                 replaces[first + len(terms)] = record.prev
             for name, value in self._row(record, body, analyzed.length).items():
@@ -246,7 +247,7 @@ class CubeIndex:
             "indexed": int(body.indexed),
             "conversation": self.table.conversations.number(body.conversation),
             "position": source.position if source and source.position is not None else record.seq,
-            "speaker": self._speaker(source.speaker if source else None),
+            "speaker": self._speaker(source.speaker if source and body.private_to is None else None),
             "occurred": ABSENT_TIME if body.occurred_at is None else micros(body.occurred_at),
             "created": record.created,
             "updated": record.at,
@@ -254,6 +255,8 @@ class CubeIndex:
             "length": length,
             "salience": salience(record.text or "", self._people.words),
             "timed": int(body.mentions.says_time or has_number(record.text or "")),
+            "expires": NEVER if body.expires_at is None else micros(body.expires_at),
+            "private": self.table.readers.number(body.private_to),
         }
 
     def _speaker(self, name: str | None) -> int:
@@ -263,17 +266,23 @@ class CubeIndex:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def moment(
-        self, as_of: int | None = None, states: Iterable[LifecycleState] = FINDABLE, *, unindexed: bool = False
-    ) -> Moment:
+    def moment(self, as_of: int | None = None, look: Look = EVERYTHING, *, unindexed: bool = False) -> Moment:
         """The rows that can be found now, or could after change `as_of`; with `unindexed`, also those only listed."""
         if as_of is not None and as_of >= self._seq:
             as_of = None
-        if as_of is not None or unindexed or frozenset(states) != FINDABLE:
-            return moment(self.table, self.threads, as_of, states, unindexed=unindexed)
-        if self._now is None:
-            self._now = moment(self.table, self.threads)
-        return self._now
+        if as_of is not None or unindexed or look.states != FINDABLE:
+            return moment(self.table, self.threads, as_of, look, unindexed=unindexed)
+        reader = look.reader if self.table.readers.names else None
+        known = self._now.get(reader)
+        if look.at is None:
+            valid = known is not None and known.since == ALWAYS
+        else:
+            valid = known is not None and known.since <= look.at < known.until
+        if known is None or not valid:
+            if len(self._now) >= _MOST_READERS:
+                self._now.clear()
+            known = self._now[reader] = moment(self.table, self.threads, None, look)
+        return known
 
     def matching(self, where: Filter | None, rows: Rows) -> Rows:
         """Those of these rows that fulfil a filter."""
@@ -331,12 +340,17 @@ class CubeIndex:
 
     def languages(self, at: Moment) -> list[str]:
         """The languages that texts had been found to be in at a moment."""
-        return sorted(name for name, first in self._languages.items() if at.as_of is None or first <= at.as_of)
+        found = set()
+        for said, first in self._languages.items():
+            name, _, reader = said.partition("\x00")
+            if (at.as_of is None or first <= at.as_of) and (not reader or at.reader in (None, reader)):
+                found.add(name)
+        return sorted(found)
 
     def name_stems(self, at: Moment) -> frozenset[str]:
         """The terms under which words of speakers' names are stored."""
         people, languages = self.people(at), self.languages(at)
-        key = (len(people.words), len(languages))
+        key = (len(people.words), tuple(languages))
         if at.as_of is None and key == self._name_stems[0]:
             return self._name_stems[1]
         found = [self.analyzer.query(word, languages) for word in people.words]
@@ -370,7 +384,23 @@ class CubeIndex:
                 until = int(np.searchsorted(seqs, at.as_of, side="right"))
             born += int(self.table["indexed"][part.start : part.start + until].sum())
             held += part.postings.held(names, until)
+        if len(at.hidden):
+            shown = at.hidden[self.table["indexed"][at.hidden] == 1]
+            born -= len(shown)
+            held -= self._held_by(shown, names)
         return np.asarray(idf(held, born) / idf(np.zeros(1), born))
+
+    def _held_by(self, rows: Rows, names: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """How many of these rows (ascending) hold each of these terms (by name, ascending)."""
+        counts = np.zeros(len(names), dtype=np.int64)
+        for part, low, high in self._by_part(rows):
+            places, _ = part.terms.places(rows[low:high] - part.start)
+            own = part.terms.entries["names"][places]
+            at = np.searchsorted(names, own)
+            there = at < len(names)
+            there[there] = names[at[there]] == own[there]
+            counts += np.bincount(at[there], minlength=len(names))
+        return counts
 
     def _rarity(self, rows: Rows, at: Moment) -> Floats:
         names, begins = [], []
@@ -500,27 +530,8 @@ class CubeIndex:
                 "findable": len(self.moment().rows),
                 "segments": len(self.parts) - 1,
                 "memory_bytes": self.nbytes,
-                "languages": sorted(self._languages),
+                "languages": sorted({said.partition("\x00")[0] for said in self._languages}),
             }
-
-
-_ROW_COLUMNS = (
-    "seq",
-    "until",
-    "item",
-    "state",
-    "indexed",
-    "conversation",
-    "position",
-    "speaker",
-    "occurred",
-    "created",
-    "updated",
-    "vectors_of",
-    "length",
-    "salience",
-    "timed",
-)
 
 
 def _part_cosines(query: QueryVector, part: Part, rows: Rows | None) -> Floats:

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from memos_core.filters import FIELDS, TIME_FIELDS, Condition, Path, test, walk
 from memos_core.protocols.storage import RecordStore
-from memos_core.stores.index.columns import Column, Mask, time_mask
-from memos_core.stores.index.rows import RowTable
+from memos_core.stores.index.columns import ABSENT_TIME, Column, Mask, time_mask
+from memos_core.stores.index.rows import NEVER, RowTable
 from memos_core.types.items import LifecycleState, MemoryItem, Provenance
 from memos_core.types.work import Body, CubeRow, from_micros
 
 Rows = NDArray[np.int64]
 
-_COLUMN_OF_TIME = {"occurred_at": "occurred", "created_at": "created", "updated_at": "updated"}
+_COLUMN_OF_TIME = {"occurred_at": "occurred", "created_at": "created", "updated_at": "updated", "expires_at": "expires"}
 _SOME_TIME = from_micros(0)
 _MOST_COLUMNS = 64
 
@@ -45,7 +45,8 @@ class FieldColumns:
         """For each of these rows whether it fulfils the condition."""
         path = condition.path
         if path[0] in TIME_FIELDS and len(path) == 1:
-            return time_mask(self._table[_COLUMN_OF_TIME[path[0]]][rows], condition)
+            times = self._table[_COLUMN_OF_TIME[path[0]]][rows]
+            return time_mask(np.where(times == NEVER, ABSENT_TIME, times), condition)
         if path == ("text",):
             texts = self._store.texts(self._cube, self._table["seq"][rows].tolist())
             found = (test(condition.op, texts.get(seq), condition.value) for seq in self._table["seq"][rows].tolist())
@@ -107,5 +108,6 @@ def _shell(cube: str, id_: str, version: int, state: str, body: Body) -> MemoryI
         tags=body.tags,
         metadata=body.metadata,
         mentions=body.mentions,
+        private_to=body.private_to,
         provenance=Provenance(actor="", operation="", conversation=body.conversation, source=body.source),
     )

@@ -6,7 +6,7 @@ Within a part rows are numbered from 0; `start` is the number of its first row i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memos_core.stores.index import postings
 from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
 from memos_core.stores.index.postings import MappedPostings, TailPostings
-from memos_core.stores.index.rows import COLUMNS, NONE, RowTable
+from memos_core.stores.index.rows import COLUMNS, NONE, Names, RowTable
 from memos_core.stores.index.segment import Arrays
 from memos_core.stores.index.tokens import decode_codes
 from memos_core.stores.index.vectors import Codes, Floats, quantise
@@ -199,10 +199,15 @@ def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
     }
 
 
+def _names(table: RowTable) -> Iterator[tuple[str, Names]]:
+    """The columns that hold numbers of names, and those names."""
+    yield from (("conversation", table.conversations), ("speaker", table.speakers), ("private", table.readers))
+
+
 def light(table: RowTable, rows: Rows) -> Arrays:
     """The plain columns of some rows, as a segment holds them: names as numbers of its own, and the names."""
     arrays: Arrays = {f"row_{name}": table[name][rows] for name in COLUMNS}
-    for column, names in (("conversation", table.conversations), ("speaker", table.speakers)):
+    for column, names in _names(table):
         used, numbers = np.unique(arrays[f"row_{column}"], return_inverse=True)
         known = used >= 0
         arrays[f"row_{column}"] = (numbers - int(not known.all())).astype(np.int32)
@@ -214,7 +219,7 @@ def light(table: RowTable, rows: Rows) -> Arrays:
 def restore_light(table: RowTable, arrays: Arrays) -> None:
     """Add the rows of a segment to the table."""
     values = {name: arrays[f"row_{name}"] for name in COLUMNS}
-    for column, names in (("conversation", table.conversations), ("speaker", table.speakers)):
+    for column, names in _names(table):
         text = arrays[f"names_{column}"].tobytes().decode()
         numbers = np.array([*(names.number(name) for name in text.split("\x00")[:-1]), NONE], dtype=np.int32)
         values[column] = numbers[values[column]]

@@ -15,12 +15,13 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 ALIVE: Final = int(np.iinfo(np.int64).max)
+NEVER: Final = ALIVE
 NONE: Final = -1
 STATES: Final = tuple(LifecycleState)
 
 # seq: the change that made the row; until: the change that ended it (ALIVE: none has); vectors_of: the change that holds
-# its vectors (0: none); length: meaningful terms; timed: whether a time or number is said; the rest as in MemoryItem,
-# names as numbers (NONE: has none), times in microseconds.
+# its vectors (0: none); length: meaningful terms; timed: whether a time or number is said; expires: NEVER where it does not;
+# private: to whom; the rest as in MemoryItem, names as numbers (NONE: has none), times in microseconds.
 COLUMNS: Final = {
     "seq": np.int64,
     "until": np.int64,
@@ -37,6 +38,8 @@ COLUMNS: Final = {
     "length": np.int32,
     "salience": np.float32,
     "timed": np.uint8,
+    "expires": np.int64,
+    "private": np.int32,
 }
 
 
@@ -70,6 +73,7 @@ class RowTable:
         self._row_of = np.full(64, NONE, dtype=np.int32)  # row of each change, by its number
         self.conversations = Names()
         self.speakers = Names()
+        self.readers = Names()  # of private rows
 
     def __len__(self) -> int:
         return self._columns["seq"].rows

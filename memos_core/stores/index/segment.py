@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT: Final = "1"
+FORMAT: Final = "2"
 MANIFEST: Final = "manifest.json"
 _ALIGN: Final = 64
 _CODES: Final = {"int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32"} | {
@@ -65,7 +65,8 @@ class Manifest(msgspec.Struct, frozen=True):
         seq: number of the last change they hold.
         digest: of that change in the truth; another one means that the truth has gone another way since (a restored
             backup).
-        languages: those that texts were found to be in, each with the first change of such a text.
+        languages: those that texts were found to be in, each with the first change of such a text; of private ones with
+            the reader behind it (`language_of`).
         segments: in order of rows.
     """
 

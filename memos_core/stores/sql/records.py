@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from memos_core.errors import ItemNotFound, StoreDamaged, StoreError
+from memos_core.errors import ItemNotFound, StoreDamaged, StoreError, VersionNotFound
 from memos_core.events import event
 from memos_core.protocols.storage import Finish
 from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
@@ -25,7 +25,7 @@ from memos_core.stores.sql.schema import position, seq_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.items import LifecycleState
-from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, micros, utc_now
+from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, from_micros, micros, utc_now
 
 _v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
 _SLICE = 2000
@@ -174,6 +174,27 @@ class SqlStore:
         with self._database.asking() as connection:
             query = select(func.max(_b.last_seq)).where(_b.cube == cube.number, _b.at <= micros(moment))
             return int(connection.execute(query).scalar() or 0)
+
+    @_repeatable
+    def time_of(self, cube: CubeRow, seq: int) -> datetime:
+        """When a change was committed; of change 0 when the cube was made.
+
+        Raises:
+            VersionNotFound: there is no such change.
+        """
+        if not seq:
+            return cube.created_at
+        with self._database.asking() as connection:
+            query = (
+                select(_b.at)
+                .select_from(schema.versions)
+                .join(schema.batches, (_b.number == _v.batch) & (_b.cube == cube.number))
+                .where(_v.place == position(cube.number, seq))
+            )
+            found = connection.execute(query).scalar()
+        if found is None:
+            raise VersionNotFound(f"cube {cube.name!r} has had no change {seq}")
+        return from_micros(int(found))
 
     @_repeatable
     def counts(self, cube: CubeRow) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The life of an item: its states, and the moves between them."""
