@@ -142,6 +142,7 @@ def _backup(
                 writer.put("entries", cube.number, slice_)
             writer.put("conversations", cube.number, snapshot.conversations(cube))
             writer.put("grants", cube.number, snapshot.grants(cube))
+            writer.put("checkpoints", cube.number, snapshot.checkpoints(cube))
         if whole or last is None or last.jobs != jobs_digest:
             writer.put("jobs", 0, jobs)
         kept = None if whole else last

@@ -18,7 +18,15 @@ from memos_core.plaintext.embedding import SETTING, EmbedderRecord
 from memos_core.protocols.copying import Filling
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.opening import DATABASE, folder_of, is_server, open_sqlite, open_store
-from memos_core.types.copies import ChangeCopy, ConversationCopy, CubeCopy, EntryCopy, GrantCopy, JobCopy
+from memos_core.types.copies import (
+    ChangeCopy,
+    CheckpointCopy,
+    ConversationCopy,
+    CubeCopy,
+    EntryCopy,
+    GrantCopy,
+    JobCopy,
+)
 from memos_core.types.work import utc_now
 
 _ROWS: Final[dict[Kind, Any]] = {
@@ -26,9 +34,10 @@ _ROWS: Final[dict[Kind, Any]] = {
     "entries": msgspec.msgpack.Decoder(list[EntryCopy]).decode,
     "conversations": msgspec.msgpack.Decoder(list[ConversationCopy]).decode,
     "grants": msgspec.msgpack.Decoder(list[GrantCopy]).decode,
+    "checkpoints": msgspec.msgpack.Decoder(list[CheckpointCopy]).decode,
     "jobs": msgspec.msgpack.Decoder(list[JobCopy]).decode,
 }
-_REPLACED: Final = frozenset({"conversations", "grants", "jobs"})  # a later backup has all of them again
+_REPLACED: Final = frozenset({"conversations", "grants", "checkpoints", "jobs"})  # a later backup has all of them again
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +243,8 @@ def _put(filling: Filling, cube: CubeCopy | None, kind: Kind, rows: Any) -> None
         filling.conversations(cube, rows)
     elif kind == "grants":
         filling.grants(cube, rows)
+    elif kind == "checkpoints":
+        filling.checkpoints(cube, rows)
 
 
 def _told(manifest: Manifest) -> Restored:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from memos_core.types.copies import ChangeCopy, ConversationCopy, CubeCopy, EntryCopy, GrantCopy, JobCopy
+from memos_core.types.copies import (
+    ChangeCopy,
+    CheckpointCopy,
+    ConversationCopy,
+    CubeCopy,
+    EntryCopy,
+    GrantCopy,
+    JobCopy,
+)
 
 
 class Snapshot(Protocol):
@@ -38,6 +46,9 @@ class Snapshot(Protocol):
     def grants(self, cube: CubeCopy) -> list[GrantCopy]:
         """All grants on the cube, by grantee."""
 
+    def checkpoints(self, cube: CubeCopy) -> list[CheckpointCopy]:
+        """All signed checkpoints of the cube's audit chain, by number."""
+
     def jobs(self) -> list[JobCopy]:
         """All jobs of the store, by number."""
 
@@ -59,6 +70,9 @@ class Filling(Protocol):
 
     def grants(self, cube: CubeCopy, rows: Sequence[GrantCopy]) -> None:
         """Add the grants on a cube."""
+
+    def checkpoints(self, cube: CubeCopy, rows: Sequence[CheckpointCopy]) -> None:
+        """Add the signed checkpoints of a cube's audit chain."""
 
     def jobs(self, rows: Sequence[JobCopy]) -> None:
         """Add jobs."""

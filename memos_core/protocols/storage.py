@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 
 from memos_core.protocols.copying import Filling, Snapshot
 from memos_core.types.access import Grant, Right
-from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Put, Record, VectorBlobs
+from memos_core.types.work import (
+    AuditEntry,
+    Body,
+    ChainCheck,
+    ChainEnd,
+    Checkpoint,
+    CubeRow,
+    Head,
+    Put,
+    Record,
+    VectorBlobs,
+)
 
 Finish = Callable[[Sequence[tuple[int, str, Body]]], Sequence[VectorBlobs]]
 Changes = Iterator[list[tuple[Record, VectorBlobs | None]]]
@@ -53,6 +64,17 @@ class Transaction(Protocol):
         Raises:
             VersionConflict: an item has moved on since its `head` was read; nothing is kept.
         """
+
+    def note(self, cube: CubeRow, **detail: Any) -> None:
+        """Add to the detail of the cube's audit entry, if there will be one: the reason, by which policy, what was read.
+
+        Args:
+            detail: JSON. Of what is noted twice, lists are joined and numbers by name (`redacted={"email": 1}`) added up;
+                of all else the later one is taken.
+        """
+
+    def enter(self, cube: CubeRow) -> None:
+        """Write an audit entry for the cube even if none of its items changes."""
 
 
 class RecordStore(Protocol):
@@ -197,6 +219,24 @@ class RecordStore(Protocol):
 
     def audit(self, cube: CubeRow, after: int = 0) -> list[AuditEntry]:
         """Entries of the cube's audit chain after a number, oldest first."""
+
+    def check_audit(self, cube: CubeRow) -> ChainCheck:
+        """Whether the cube's audit chain, and the versions that it covers, are what was written."""
+
+    def chain_ends(self) -> list[ChainEnd]:
+        """The newest audit entry of every cube whose newest one is not signed, by number of the cube."""
+
+    def chain_hashes(self, cube: int, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of these entries of a cube's chain, by number; those that there are not are left out."""
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All signed checkpoints, by cube and number."""
+
+    def put_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep signed checkpoints. Of two of the same entry the later one is kept."""
+
+    def watch(self, written: Callable[[Mapping[int, int]], None] | None) -> None:
+        """Have this called after each commit of this object, with the numbers of the audit entries it wrote by cube."""
 
     def check(self, cube: CubeRow, dims: int | None) -> list[str]:
         """Every way in which the cube's rows contradict each other, as sentences; nothing when all is well."""

@@ -13,14 +13,14 @@ from memos_core.protocols.storage import RecordStore
 from memos_core.testing.stores import Clock, StoreTests, vector
 from memos_core.types.access import Right
 from memos_core.types.items import Link
-from memos_core.types.work import Body, CubeRow, Put
+from memos_core.types.work import Body, Checkpoint, CubeRow, Put
 
 
 def rows_of(snapshot: Snapshot) -> list[object]:
     """Everything that a snapshot holds."""
     found: list[object] = [dict(snapshot.settings), snapshot.jobs()]
     for cube in snapshot.cubes:
-        found += [cube, snapshot.conversations(cube), snapshot.grants(cube)]
+        found += [cube, snapshot.conversations(cube), snapshot.grants(cube), snapshot.checkpoints(cube)]
         found += [row for part in snapshot.changes(cube, 0) for row in part]
         found += [row for part in snapshot.entries(cube, 0) for row in part]
     return found
@@ -42,6 +42,7 @@ def fill(filling: Filling, source: Snapshot, *, dims: int | None, text: str | No
             filling.entries(cube, entries)
         filling.conversations(cube, source.conversations(cube))
         filling.grants(cube, source.grants(cube))
+        filling.checkpoints(cube, source.checkpoints(cube))
     filling.jobs(source.jobs())
     filling.finish(source.settings, dims)
 
@@ -77,6 +78,9 @@ class CopyingContract(StoreTests):
             transaction.reserve_positions(locked, "talk", 3)
         store.share(cube, "carol", frozenset({Right.READ}), by="alice")
         store.put_setting("a setting", "its value")
+        end = store.chain_ends()[0]
+        facts = {"store": store.id, "cube": end.cube, "number": end.number, "hash": end.hash}
+        store.put_checkpoints([Checkpoint(**facts, at=1, key="k", signature=b"s")])
         copy = self.make_empty_store(tmp_path, clock)
         with store.snapshot() as source, copy.filling() as filling:
             fill(filling, source, dims=8)
@@ -84,6 +88,9 @@ class CopyingContract(StoreTests):
         with store.snapshot() as one, copy.snapshot() as two:
             assert rows_of(one) == rows_of(two)
         assert copy.cubes() == store.cubes()
+        assert copy.checkpoints() == store.checkpoints() != []
+        assert copy.audit(cube)[-1].detail == {"grantee": "carol", "rights": ["read"]}
+        assert copy.check_audit(cube) == store.check_audit(cube)
         for each in (cube, empty):
             assert copy.audit(each) == store.audit(each)
             assert copy.grants(each) == store.grants(each)

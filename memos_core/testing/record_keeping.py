@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from memos_core.errors import Conflict, StoreClosed
+from memos_core.errors import Conflict, MemosError, StoreClosed
 from memos_core.protocols.storage import RecordStore
 from memos_core.testing.stores import Clock, StoreTests, vector
 from memos_core.types.access import Right
-from memos_core.types.work import Body, CubeRow, Put, micros
+from memos_core.types.work import Body, ChainCheck, Checkpoint, CubeRow, Put, micros
 
 
 def merkle(leaves: list[bytes]) -> bytes:
@@ -77,11 +78,85 @@ class RecordKeepingContract(StoreTests):
         assert [(e.number, e.actor, e.action, e.first_seq, e.last_seq) for e in entries] == [
             (1, "alice", "create", 0, 0),
             (2, "bob", "add", 1, 2),
-            (3, "alice", "share carol read", 0, 0),
+            (3, "alice", "share", 0, 0),
         ]
+        assert [entry.detail for entry in entries] == [{}, {}, {"grantee": "carol", "rights": ["read"]}]
         assert entries[1].at == micros(clock.now)
         assert {entry.cube for entry in entries} == {"alice"}
         assert store.check(cube, None) == []
+
+    def test_what_is_noted_is_the_detail_of_the_entry(self, store: RecordStore, other: RecordStore) -> None:
+        cube, another = self.create(store), self.create(store, "another")
+        with store.begin(actor="bob", action="add") as transaction:
+            for name in ("alice", "another"):
+                locked = transaction.cube(name)
+                assert locked is not None
+                transaction.note(locked, by="owner", redacted={"email": 1, "iban": 2}, ids=["a"])
+            transaction.note(cube, by="grant to *", redacted={"email": 2}, ids=("b", "c"), reason="ü你 'x'")
+            transaction.put(cube, [Put(id="x", op="add", text="x", body=Body())])
+        told = {
+            "by": "grant to *",
+            "redacted": {"email": 3, "iban": 2},
+            "ids": ["a", "b", "c"],
+            "reason": "ü你 'x'",
+        }
+        assert other.audit(cube)[-1].detail == told
+        assert [entry.action for entry in other.audit(another)] == ["create"], "a note alone makes no entry"
+        with store.begin(actor="bob", action="read") as transaction:
+            locked = transaction.cube("another")
+            assert locked is not None
+            transaction.note(locked, read=1)
+            transaction.enter(locked)
+        entry = other.audit(another)[-1]
+        assert (entry.action, entry.detail, entry.first_seq, entry.last_seq) == ("read", {"read": 1}, 0, 0)
+        assert store.check(cube, None) == store.check(another, None) == []
+        assert store.head_seq(another) == 0, "what changes no item does not move the change log"
+
+    def test_whoever_watches_hears_of_every_entry(self, store: RecordStore, other: RecordStore) -> None:
+        heard: list[dict[int, int]] = []
+        store.watch(lambda entries: heard.append(dict(entries)))
+        cube, another = self.create(store), self.create(store, "another")
+        with store.begin(actor="bob", action="add") as transaction:
+            assert transaction.cube("alice") is not None
+            assert transaction.cube("another") is not None
+            transaction.put(cube, [Put(id="x", op="add", text="x", body=Body())])
+            transaction.put(another, [Put(id="x", op="add", text="x", body=Body())])
+        with store.begin(actor="bob", action="look") as transaction:
+            transaction.cube("alice")
+        with pytest.raises(MemosError):
+            self.write(
+                store, cube, Put(id="y", op="add", text="y", body=Body()), Put(id="x", op="add", text="x", body=Body())
+            )
+        one, two = cube.number, another.number
+        assert heard == [{one: 1}, {two: 1}, {one: 2, two: 2}]
+        store.watch(None)
+        self.share(store, cube, "bob", Right.READ)
+        self.share(other, cube, "bob", Right.READ)
+        assert len(heard) == 3
+
+    def test_checkpoints_are_kept(self, store: RecordStore, other: RecordStore) -> None:
+        cube, another = self.create(store), self.create(store, "another")
+        self.write(store, cube, Put(id="x", op="add", text="x", body=Body()))
+        entries = store.audit(cube)
+        assert store.chain_hashes(cube.number, [2, 1, 7]) == {entry.number: entry.hash for entry in entries}
+        ends = other.chain_ends()
+        assert [(end.cube, end.number) for end in ends] == [(cube.number, 2), (another.number, 1)]
+        assert ends[0].hash == entries[-1].hash
+
+        def signed(number: int, key: str = "key") -> Checkpoint:
+            return Checkpoint(
+                store=store.id, cube=cube.number, number=number, hash=entries[0].hash, at=5, key=key, signature=b"s"
+            )
+
+        store.put_checkpoints([signed(2)])
+        store.put_checkpoints([signed(1), msgspec.structs.replace(signed(1), cube=77)])
+        assert other.checkpoints() == [signed(1), signed(2)]
+        assert [end.cube for end in other.chain_ends()] == [another.number]
+        store.put_checkpoints([signed(1, "another key")])
+        assert other.checkpoints() == [signed(1, "another key"), signed(2)]
+        self.share(store, cube, "bob", Right.READ)
+        assert [(end.cube, end.number) for end in other.chain_ends()] == [(cube.number, 3), (another.number, 1)]
+        assert store.check_audit(cube) == ChainCheck([], [], 3)
 
     def test_the_chain_links_every_entry_to_the_one_before(self, store: RecordStore, other: RecordStore) -> None:
         cube, another = self.create(store), self.create(store, "another")

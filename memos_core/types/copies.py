@@ -21,6 +21,7 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
         chain: hash of that entry.
         created, changed: when it was made, and when its newest audit entry was.
         base, base_seq, policy: as in `CubeRow`.
+        checkpointed: number of the newest audit entry that is signed.
     """
 
     number: int
@@ -34,6 +35,7 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
     base: int = 0
     base_seq: int = 0
     policy: str | None = None
+    checkpointed: int = 0
 
 
 class ChangeCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -69,7 +71,14 @@ class ChangeCopy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EntryCopy(msgspec.Struct, frozen=True, array_like=True):
-    """One entry of a cube's audit chain; the attributes are those of `AuditEntry`, and the salt of its actor."""
+    """One entry of a cube's audit chain.
+
+    Attributes:
+        salt: of its actor.
+        sealed: the commitments to its actor and its detail; None in entries of the first version of memos.
+        detail, detail_salt: its detail as JSON, as stored; None where it has none, or it was erased.
+        The others are as in `AuditEntry`.
+    """
 
     number: int
     actor: str | None
@@ -80,6 +89,19 @@ class EntryCopy(msgspec.Struct, frozen=True, array_like=True):
     salt: bytes | None
     root: bytes
     hash: bytes
+    sealed: bytes | None = None
+    detail: str | None = None
+    detail_salt: bytes | None = None
+
+
+class CheckpointCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A signed checkpoint of a cube's audit chain; the attributes are those of `Checkpoint`."""
+
+    number: int
+    hash: bytes
+    at: int
+    key: str
+    signature: bytes
 
 
 class ConversationCopy(msgspec.Struct, frozen=True, array_like=True):

@@ -243,6 +243,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
         at: when, microseconds since 1970.
         root: Merkle root over the digests of those changes.
         prev_hash, hash: the chain.
+        detail: why it was allowed, what was read, ...; empty where there is none, or it was erased.
     """
 
     cube: str
@@ -255,3 +256,47 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     root: bytes
     prev_hash: bytes
     hash: bytes
+    detail: dict[str, Any] = {}
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a cube's audit chain had got, signed.
+
+    Attributes:
+        store: id of the store.
+        cube: the store's own number of the cube (its name may be somebody's).
+        number, hash: of the newest entry.
+        at: when, microseconds since 1970.
+        key: fingerprint of the public key that the signature is of.
+        signature: Ed25519, 64 bytes.
+    """
+
+    store: str
+    cube: int
+    number: int
+    hash: bytes
+    at: int
+    key: str
+    signature: bytes
+
+
+class ChainEnd(msgspec.Struct, frozen=True):
+    """The newest entry of a cube's audit chain: number of the cube, its number, its hash."""
+
+    cube: int
+    number: int
+    hash: bytes
+
+
+class ChainCheck(msgspec.Struct, frozen=True):
+    """What is found in a cube's audit chain and the versions that it covers.
+
+    Attributes:
+        wrong: a sentence for every way in which what is there is not what was written.
+        erased: numbers of entries whose actor or detail has been erased.
+        end: number of the newest entry.
+    """
+
+    wrong: list[str]
+    erased: list[int]
+    end: int

@@ -162,8 +162,8 @@ def test_an_altered_row_is_named(folder: Path, what: str) -> None:
 
 
 AUDIT = {
-    "who": ("UPDATE batches SET actor = 'eve' WHERE cube = 1 AND number = ?", "its hash does not follow"),
-    "nobody": ("UPDATE batches SET actor = NULL WHERE cube = 1 AND number = ?", "its hash does not follow"),
+    "who": ("UPDATE batches SET actor = 'eve' WHERE cube = 1 AND number = ?", "who did it is not who was written"),
+    "nobody": ("UPDATE batches SET actor = NULL WHERE cube = 1 AND number = ?", "who did it is missing"),
     "what": ("UPDATE batches SET action = 'update' WHERE cube = 1 AND number = ?", "its hash does not follow"),
     "when": ("UPDATE batches SET at = at - 1 WHERE cube = 1 AND number = ?", "its hash does not follow"),
     "the first change": (
@@ -173,8 +173,21 @@ AUDIT = {
     "the last change": ("UPDATE batches SET last_seq = 3 WHERE cube = 1 AND number = ?", "not those that were written"),
     "the root": ("UPDATE batches SET root = zeroblob(32) WHERE cube = 1 AND number = ?", "not those that were written"),
     "the hash": ("UPDATE batches SET hash = zeroblob(32) WHERE cube = 1 AND number = ?", "its hash does not follow"),
-    "the salt": ("UPDATE batches SET salt = zeroblob(16) WHERE cube = 1 AND number = ?", "its hash does not follow"),
+    "the salt": (
+        "UPDATE batches SET salt = zeroblob(16) WHERE cube = 1 AND number = ?",
+        "who did it is not who was written",
+    ),
     "no salt": ("UPDATE batches SET salt = NULL WHERE cube = 1 AND number = ?", "salt is missing"),
+    "the seal": ("UPDATE batches SET sealed = zeroblob(64) WHERE cube = 1 AND number = ?", "its hash does not follow"),
+    "no seal": ("UPDATE batches SET sealed = NULL WHERE cube = 1 AND number = ?", "its seal is missing"),
+    "a detail": (
+        "INSERT INTO details (cube, number, salt, detail) VALUES (1, ?, zeroblob(16), '{}')",
+        "its detail is not what was written",
+    ),
+    "a detail of nothing": (
+        "INSERT INTO details (cube, number, salt, detail) VALUES (1, 90 + ?, zeroblob(16), '{}')",
+        "but no such entry",
+    ),
     "an entry that is gone": ("DELETE FROM batches WHERE cube = 1 AND number = ?", "audit entries 2 to 2 are missing"),
 }
 

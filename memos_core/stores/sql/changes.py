@@ -28,7 +28,8 @@ _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "cr
 _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
 VECTOR_COLUMNS = ("place", "crc", "dense", "tokens")
 _LINK = ("cube", "item", "relation", "target", "weight")
-_BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
+_BATCH = ("cube", "number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash", "sealed")
+_DETAIL = ("cube", "number", "salt", "detail")
 _CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed", "base", "base_seq", "policy")
 
 
@@ -43,7 +44,8 @@ class _Counter:
         self.chain = chain
         self.at = max(at, changed)
         self.digests: list[bytes] = []
-        self.noted = False
+        self.entered = False  # an audit entry is written even if no item changes
+        self.detail: dict[str, Any] = {}
 
 
 class WriteTransaction:
@@ -67,6 +69,7 @@ class WriteTransaction:
         self._at = at
         self._locked: dict[int, _Counter] = {}
         self._written: tuple[_Counter, int, bytes] | None = None  # an audit entry: its cube, number and hash
+        self.entries: dict[int, int] = {}  # number of the audit entry that was written for each cube
 
     # -- cubes ----------------------------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class WriteTransaction:
         row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at, 0, 0, None)
         self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
-        counter.noted = True
+        counter.entered = True
         return CubeRow(number, name, owner, 0, from_micros(self._at))
 
     def setting(self, key: str) -> str | None:
@@ -225,7 +228,24 @@ class WriteTransaction:
             grants.put_grant(self._connection, cube.number, grantee, rights, self._actor, self._at, ends)
         else:
             grants.drop_grant(self._connection, cube.number, grantee)
-        self._locked[cube.number].noted = True
+        given: dict[str, Any] = {"grantee": grantee, "rights": sorted(map(str, rights))}
+        self.note(cube, **given, **({} if until is None else {"until": until.isoformat()}))
+        self.enter(cube)
+
+    # -- the audit ------------------------------------------------------------------------------------------------
+
+    def enter(self, cube: CubeRow) -> None:
+        """Write an audit entry for the cube even if none of its items changes."""
+        self._locked[cube.number].entered = True
+
+    def note(self, cube: CubeRow, **detail: Any) -> None:
+        """Add to the detail of the cube's audit entry, if there will be one.
+
+        Args:
+            detail: JSON. Of what is noted twice, lists are joined and numbers by name added up.
+        """
+        counter = self._locked[cube.number]
+        counter.detail = audit.merged(counter.detail, detail)
 
     def _check_heads(self, cube: CubeRow, expected: list[Head]) -> None:
         if not expected:
@@ -285,18 +305,23 @@ class WriteTransaction:
         """Write the audit entries and the counters. Called by the store just before it commits."""
         c = schema.cubes.c
         for counter in self._locked.values():
-            if counter.seq == counter.first and not counter.noted:
+            if counter.seq == counter.first and not counter.entered:
                 continue
             number, at = counter.batches + 1, counter.at
             first = counter.first + 1 if counter.seq > counter.first else 0
             last = counter.seq if first else 0
             action = self._action
-            salt, root = audit.new_salts(1)[0], audit.merkle_root(counter.digests)
-            actor = audit.commitment(salt, self._actor)
-            chain = audit.link(counter.chain, number, action, first, last, at, actor, root)
-            row = (counter.number, number, self._actor, action, first, last, at, salt, root, chain)
+            (salt, detail_salt), root = audit.new_salts(2), audit.merkle_root(counter.digests)
+            detail = audit.encode_detail(counter.detail)
+            sealed = audit.seal(salt, self._actor, detail_salt, detail)
+            chain = audit.sealed_link(counter.chain, counter.number, number, action, first, last, at, sealed, root)
+            row = (counter.number, number, self._actor, action, first, last, at, salt, root, chain, sealed)
             self._statements.insert(self._connection, schema.batches, _BATCH, [row])
+            if detail is not None:
+                told = (counter.number, number, detail_salt, detail)
+                self._statements.insert(self._connection, schema.details, _DETAIL, [told])
             self._written = (counter, number, chain)
+            self.entries[counter.number] = number
             self._statements.run_each(
                 self._connection,
                 "move counter",

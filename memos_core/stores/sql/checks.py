@@ -5,18 +5,20 @@ Each function yields one sentence for every way in which what is there contradic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import StoreDamaged
 from memos_core.stores.sql import audit, schema
 from memos_core.stores.sql.changes import decode_body, vector_crc
 from memos_core.stores.sql.schema import position, seq_of
-from memos_core.types.work import Body, CubeRow
+from memos_core.types.work import Body, ChainCheck, CubeRow
 
 _ROWS = 1000  # at a time: a server would send all of them at once
+_SEAL = 64  # bytes of a seal: of an actor and a detail
 _v, _i, _b, _l = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c
 
 
@@ -144,41 +146,115 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
         yield f"vectors of change {seq}: that change does not use them"
 
 
-def check_chain(connection: Connection, cube: CubeRow) -> Iterator[str]:
-    """Audit entries without gaps, each hash over the one before, each root over the digests it covers."""
-    base = position(cube.number, 0)
-    number, covered, previous = 0, 0, audit.GENESIS
-    for entry, salt in audit.entries(connection, cube.number, cube.name):
+def check_audit(connection: Connection, cube: CubeRow) -> ChainCheck:
+    """The audit chain, the versions that it covers and the items that bear them; vectors are derived, and left out."""
+    wrong: list[str] = []
+    erased: list[int] = []
+    end = 0
+    try:
+        for each in (check_versions(connection, cube), check_items(connection, cube)):
+            wrong.extend(each)
+        wrong.extend(check_chain(connection, cube, erased))
+        end = int(connection.execute(select(func.max(_b.number)).where(_b.cube == cube.number)).scalar() or 0)
+    except (TypeError, ValueError) as error:
+        wrong.append(f"rows hold something else than what was written ({error}); the rest was not compared")
+    return ChainCheck(wrong, erased, end)
+
+
+def check_chain(connection: Connection, cube: CubeRow, erased: list[int] | None = None) -> Iterator[str]:
+    """Audit entries without gaps, each hash over the one before, each root over the digests it covers, each seal over what
+    is there of actor and detail.
+
+    Args:
+        erased: gets the numbers of entries whose actor or detail has been erased; that is no contradiction.
+    """
+    number, covered, previous, sealed = 0, 0, audit.GENESIS, False
+    for row in connection.execute(audit.rows_of(cube.number).execution_options(yield_per=_ROWS)).mappings():
         number += 1
-        if entry.number != number:
-            yield f"audit entries {number} to {entry.number - 1} are missing"
-            number = entry.number
-        if salt is None:
-            yield f"audit entry {number}: its salt is missing"
+        if row["number"] != number:
+            yield f"audit entries {number} to {row['number'] - 1} are missing"
+            number = row["number"]
+        wrong = _types(row)
+        if wrong:
+            yield f"audit entry {number}: {wrong} is no such thing as was written"
+            previous = row["hash"] if isinstance(row["hash"], bytes) else audit.GENESIS
             continue
         digests: list[bytes] = []
-        if entry.first_seq:
-            if entry.first_seq != covered + 1:
-                yield f"audit entry {number} covers change {entry.first_seq} on, expected {covered + 1}"
-            covered = entry.last_seq
-            places = _v.place.between(base + entry.first_seq, base + entry.last_seq)
-            for place, batch, written in connection.execute(
-                select(_v.place, _v.batch, _v.digest).where(places).order_by(_v.place)
-            ):
+        if row["first_seq"]:
+            if row["first_seq"] != covered + 1:
+                yield f"audit entry {number} covers change {row['first_seq']} on, expected {covered + 1}"
+            covered = row["last_seq"]
+            for seq, batch, written in _covered(connection, cube, row["first_seq"], row["last_seq"]):
                 digests.append(written)
                 if batch != number:
-                    yield f"change {seq_of(place)} names audit entry {batch}, it was written with entry {number}"
-        root = audit.merkle_root(digests)
-        actor = audit.commitment(salt, entry.actor)
-        span = (entry.first_seq, entry.last_seq, entry.at)
-        if root != entry.root:
+                    yield f"change {seq} names audit entry {batch}, it was written with entry {number}"
+        if audit.merkle_root(digests) != row["root"]:
             yield f"audit entry {number}: the changes it covers are not those that were written"
-        if audit.link(previous, number, entry.action, *span, actor, entry.root) != entry.hash:
+        if sealed and len(row["sealed"] or b"") != _SEAL:
+            yield f"audit entry {number}: its seal is missing, entries before it have one"
+        sealed = sealed or len(row["sealed"] or b"") == _SEAL
+        yield from (f"audit entry {number}: {what}" for what in _seal(row))
+        if erased is not None and _erased(row):
+            erased.append(number)
+        if _link(cube, row, previous) != row["hash"]:
             yield f"audit entry {number}: its hash does not follow from its content and the entry before"
-        previous = entry.hash
+        previous = row["hash"]
     c = schema.cubes.c
     stored = connection.execute(select(c.batches, c.chain).where(c.cube == cube.number)).first()
     if stored is not None and (stored[0], stored[1]) != (number, previous):
         yield f"the cube says its audit chain has {stored[0]} entries; it ends at {number} with another hash"
     if covered != cube.seq:
         yield f"audit entries cover changes up to {covered}, the cube is at {cube.seq}"
+    d = schema.details.c
+    entries = select(_b.number).where(_b.cube == cube.number)
+    for (stray,) in connection.execute(select(d.number).where(d.cube == cube.number, d.number.not_in(entries))):
+        yield f"there is a detail of audit entry {stray}, but no such entry"
+
+
+def _covered(connection: Connection, cube: CubeRow, first: int, last: int) -> Iterator[tuple[int, int, bytes]]:
+    """(change, the audit entry it names, its digest) of the changes from one to another."""
+    base = position(cube.number, 0)
+    places = _v.place.between(base + first, base + last)
+    query = select(_v.place, _v.batch, _v.digest).where(places).order_by(_v.place)
+    for place, batch, written in connection.execute(query).fetchall():
+        yield seq_of(place), batch, written
+
+
+def _types(row: Mapping[Any, Any]) -> str | None:
+    """The first column of an entry that holds something of another kind than what was written."""
+    kinds: tuple[tuple[str, tuple[type, ...]], ...] = (
+        ("actor", (str, type(None))),
+        ("action", (str,)),
+        *((name, (int,)) for name in ("number", "first_seq", "last_seq", "at")),
+        *((name, (bytes,)) for name in ("root", "hash")),
+        *((name, (bytes, type(None))) for name in ("salt", "sealed", "detail_salt")),
+        ("detail", (str, type(None))),
+    )
+    return next((f"its {name}" for name, kind in kinds if not isinstance(row[name], kind)), None)
+
+
+def _seal(row: Mapping[Any, Any]) -> Iterator[str]:
+    """Ways in which actor and detail are not those that were sealed. What is gone as a whole has been erased."""
+    sealed, salt, actor = row["sealed"], row["salt"], row["actor"]
+    if (salt is None) != (actor is None) or (salt is None and sealed is None):
+        yield "its salt is missing" if salt is None else "who did it is missing"
+    elif sealed is not None and salt is not None and audit.commitment(salt, actor) != sealed[:32]:
+        yield "who did it is not who was written"
+    if row["detail"] is not None:
+        told = audit.commitment(row["detail_salt"] or b"", row["detail"])
+        if sealed is None or told != sealed[32:]:
+            yield "its detail is not what was written"
+
+
+def _erased(row: Mapping[Any, Any]) -> bool:
+    had_detail = len(row["sealed"] or b"") == _SEAL and row["sealed"][32:] != audit.NO_DETAIL
+    return (row["salt"] is None and row["actor"] is None) or (had_detail and row["detail"] is None)
+
+
+def _link(cube: CubeRow, row: Mapping[Any, Any], previous: bytes) -> bytes:
+    """The hash that an entry should have."""
+    facts = (row["action"], row["first_seq"], row["last_seq"], row["at"])
+    if len(row["sealed"] or b"") == _SEAL:
+        return audit.sealed_link(previous, cube.number, row["number"], *facts, row["sealed"], row["root"])
+    sealed = row["sealed"] or audit.commitment(row["salt"] or b"", row["actor"] or "")
+    return audit.link(previous, row["number"], *facts, sealed, row["root"])

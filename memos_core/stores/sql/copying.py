@@ -14,17 +14,29 @@ from memos_core.stores.sql.changes import VECTOR_COLUMNS, decode_body, vector_cr
 from memos_core.stores.sql.lookups import cube_row
 from memos_core.stores.sql.schema import position, seq_of
 from memos_core.stores.sql.statements import Statements
-from memos_core.types.copies import ChangeCopy, ConversationCopy, CubeCopy, EntryCopy, GrantCopy, JobCopy
+from memos_core.types.copies import (
+    ChangeCopy,
+    CheckpointCopy,
+    ConversationCopy,
+    CubeCopy,
+    EntryCopy,
+    GrantCopy,
+    JobCopy,
+)
 from memos_core.types.work import VectorBlobs
 
 _v, _i, _x = schema.versions.c, schema.items.c, schema.vectors.c
 _SLICE = 2000
 _JOB = ("job", "kind", "key", "cube", "state", "priority", "attempts", "run_at", "payload", "error", "created")
-_ENTRY = ("number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash")
+_ENTRY = ("number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash", "sealed")
+_CHECKPOINT = ("number", "hash", "at", "key", "signature")
 _GRANT = ("grantee", "rights", "granted_by", "granted_at", "expires_at")
 _ITEM = ("item", "cube", "id", "key", "head", "version", "deleted", "dedup", "created")
 _VERSION = ("place", "item", "version", "op", "state", "prev", "batch", "vectors_of", "text", "body", "salt", "digest")
-_CUBE = ("cube", "name", "owner", "seq", "batches", "chain", "created", "changed", "base", "base_seq", "policy")
+_CUBE = (
+    *("cube", "name", "owner", "seq", "batches", "chain", "created", "changed"),
+    *("base", "base_seq", "policy", "checkpointed"),
+)
 _LINK = ("cube", "item", "relation", "target", "weight")
 _NAMES = {"entries": "batches", "number": "cube"}  # of a CubeCopy -> of the table
 _T = TypeVar("_T")
@@ -125,13 +137,10 @@ class SqlSnapshot:
 
     def entries(self, cube: CubeCopy, after: int) -> Iterator[list[EntryCopy]]:
         """The cube's audit entries behind a number, in order, in slices; raises StoreDamaged where some are missing."""
-        c = schema.batches.c
+        names = [*_ENTRY, "detail", "detail_salt"]
         while after < cube.entries:
-            rows = self._connection.execute(
-                select(*(c[name] for name in _ENTRY))
-                .where(c.cube == cube.number, c.number > after, c.number <= after + _SLICE)
-                .order_by(c.number)
-            ).fetchall()
+            slice_ = audit.rows_of(cube.number, after + 1).where(schema.batches.c.number <= after + _SLICE)
+            rows = [tuple(row[name] for name in names) for row in self._connection.execute(slice_).mappings()]
             end = min(after + _SLICE, cube.entries)
             if len(rows) != end - after:
                 raise StoreDamaged(
@@ -159,6 +168,12 @@ class SqlSnapshot:
         c = schema.grants.c
         query = select(*(c[name] for name in _GRANT)).where(c.cube == cube.number).order_by(c.grantee)
         return [self._copied(GrantCopy, row) for row in self._connection.execute(query)]
+
+    def checkpoints(self, cube: CubeCopy) -> list[CheckpointCopy]:
+        """All signed checkpoints of the cube's audit chain, by number."""
+        c = schema.checkpoints.c
+        query = select(*(c[name] for name in _CHECKPOINT)).where(c.cube == cube.number).order_by(c.number)
+        return [self._copied(CheckpointCopy, row) for row in self._connection.execute(query)]
 
     def jobs(self) -> list[JobCopy]:
         """All jobs of the store, by number."""
@@ -243,7 +258,10 @@ class SqlFilling:
 
     def entries(self, cube: CubeCopy, rows: Sequence[EntryCopy]) -> None:
         """Add entries of a cube's audit chain. They come after the changes that they cover, and before `finish`."""
-        self._insert(schema.batches, ("cube", *_ENTRY), [(cube.number, *msgspec.structs.astuple(row)) for row in rows])
+        facts = [msgspec.structs.astuple(row)[: len(_ENTRY)] for row in rows]
+        self._insert(schema.batches, ("cube", *_ENTRY), [(cube.number, *row) for row in facts])
+        told = [(cube.number, row.number, row.detail_salt, row.detail) for row in rows if row.detail is not None]
+        self._insert(schema.details, ("cube", "number", "salt", "detail"), told)
         c = schema.items.c
         firsts = [
             {
@@ -266,6 +284,11 @@ class SqlFilling:
     def grants(self, cube: CubeCopy, rows: Sequence[GrantCopy]) -> None:
         """Add the grants on a cube."""
         self._insert(schema.grants, ("cube", *_GRANT), [(cube.number, *msgspec.structs.astuple(row)) for row in rows])
+
+    def checkpoints(self, cube: CubeCopy, rows: Sequence[CheckpointCopy]) -> None:
+        """Add the signed checkpoints of a cube's audit chain."""
+        columns = ("cube", *_CHECKPOINT)
+        self._insert(schema.checkpoints, columns, [(cube.number, *msgspec.structs.astuple(row)) for row in rows])
 
     def jobs(self, rows: Sequence[JobCopy]) -> None:
         """Add jobs."""

@@ -41,6 +41,8 @@ TABLES: Final = (
     _Moved(schema.conversations, ("cube", "name")),
     _Moved(schema.links, ("cube", "item", "relation", "target")),
     _Moved(schema.batches, ("cube", "number")),
+    _Moved(schema.details, ("cube", "number")),
+    _Moved(schema.checkpoints, ("cube", "number")),
     _Moved(schema.jobs, ("job",)),
     _Moved(schema.grants, ("cube", "grantee")),
 )
@@ -115,7 +117,7 @@ def _settings(connection: Connection) -> list[tuple[str, str]]:
 
 def _state(connection: Connection) -> str:
     """A digest of what a store holds: the audit chains cover cubes, items and grants, a setting says whose the vectors are."""
-    columns = [schema.cubes.c[name] for name in ("cube", "name", "owner", "seq", "batches", "chain")]
+    columns = [schema.cubes.c[name] for name in ("cube", "name", "owner", "seq", "batches", "chain", "checkpointed")]
     cubes = [tuple(row) for row in connection.execute(select(*columns).order_by(schema.cubes.c.cube))]
     jobs = [tuple(row) for row in connection.execute(select(schema.jobs).order_by(schema.jobs.c.job))]
     return hashlib.sha256(msgspec.msgpack.encode([cubes, jobs, _settings(connection)])).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import wraps
@@ -16,7 +16,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from memos_core.errors import ItemNotFound, StoreDamaged, StoreError, VersionNotFound
 from memos_core.events import event
 from memos_core.protocols.storage import Finish
-from memos_core.stores.sql import audit, checks, grants, migrations, schema, staging
+from memos_core.stores.sql import audit, checks, grants, migrations, schema, signed, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.databases import SqlDatabase
@@ -25,7 +25,20 @@ from memos_core.stores.sql.schema import position, seq_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.items import LifecycleState
-from memos_core.types.work import AuditEntry, Body, CubeRow, Head, Record, VectorBlobs, from_micros, micros, utc_now
+from memos_core.types.work import (
+    AuditEntry,
+    Body,
+    ChainCheck,
+    ChainEnd,
+    Checkpoint,
+    CubeRow,
+    Head,
+    Record,
+    VectorBlobs,
+    from_micros,
+    micros,
+    utc_now,
+)
 
 _v, _i, _b = schema.versions.c, schema.items.c, schema.batches.c
 _SLICE = 2000
@@ -64,6 +77,7 @@ class SqlStore:
         self._database = database
         self._now = now
         self._statements = Statements(database)
+        self._written: Callable[[Mapping[int, int]], None] | None = None
         with database.reading() as connection:
             current = migrations.applied(connection) is not None and not migrations.pending(connection)
         if not current:
@@ -473,6 +487,8 @@ class SqlStore:
             made.append(transaction)
             yield transaction
             transaction.finish()
+        if self._written is not None and made[0].entries:
+            self._written(made[0].entries)
 
     # -- grants ---------------------------------------------------------------------------------------------------
 
@@ -490,8 +506,7 @@ class SqlStore:
         Args:
             until: when they end; None for never.
         """
-        action = f"share {grantee} {','.join(sorted(rights))}" if rights else f"unshare {grantee}"
-        with self.begin(actor=by, action=action) as transaction:
+        with self.begin(actor=by, action="share" if rights else "unshare") as transaction:
             locked = transaction.cube(cube.name)
             if locked is not None:
                 transaction.grant(locked, grantee, rights, until)
@@ -577,6 +592,49 @@ class SqlStore:
                 return [f"the cube's row is gone or was altered: its number of changes is {row!r}"]
             cube = msgspec.structs.replace(cube, seq=row)
             return list(checks.check_all(connection, cube, dims))
+
+    @_repeatable
+    def check_audit(self, cube: CubeRow) -> ChainCheck:
+        """Whether the cube's audit chain, and the versions that it covers, are what was written."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(schema.cubes.c.seq).where(schema.cubes.c.cube == cube.number)).scalar()
+            if not whole_numbers(row):
+                return ChainCheck([f"the cube's row is gone or was altered: its number of changes is {row!r}"], [], 0)
+            return checks.check_audit(connection, msgspec.structs.replace(cube, seq=row))
+
+    @_repeatable
+    def chain_ends(self) -> list[ChainEnd]:
+        """The newest audit entry of every cube whose newest one is not signed, by number of the cube."""
+        with self._database.asking() as connection:
+            return signed.chain_ends(connection)
+
+    @_repeatable
+    def chain_hashes(self, cube: int, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Hashes of these entries of a cube's chain, by number; those that there are not are left out."""
+        with self._looking(numbers) as connection:
+            rows = self._statements.run_list(
+                connection,
+                "chain hashes",
+                lambda members: select(_b.number, _b.hash).where(_b.cube == bindparam("cube"), _b.number.in_(members)),
+                numbers,
+                {"cube": cube},
+            )
+            return {row[0]: row[1] for row in rows}
+
+    @_repeatable
+    def checkpoints(self) -> list[Checkpoint]:
+        """All signed checkpoints, by cube and number."""
+        with self._database.asking() as connection:
+            return signed.all_checkpoints(connection, self.id)
+
+    def put_checkpoints(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep signed checkpoints. Of two of the same entry the later one is kept."""
+        with self._database.writing() as connection:
+            signed.put(connection, checkpoints)
+
+    def watch(self, written: Callable[[Mapping[int, int]], None] | None) -> None:
+        """Have this called after each commit of this object, with the numbers of the audit entries it wrote by cube."""
+        self._written = written
 
     # -- copies and upkeep ----------------------------------------------------------------------------------------
 

@@ -44,7 +44,10 @@ def _table(name: str, integers: str = "", texts: str = "", blobs: str = "", floa
 store = _table("store", texts="key value")
 migrations = _table("migrations", integers="applied_at", texts="name")
 cubes = _table(
-    "cubes", integers="cube seq batches created changed base base_seq", texts="name owner policy", blobs="chain"
+    "cubes",
+    integers="cube seq batches created changed base base_seq checkpointed",
+    texts="name owner policy",
+    blobs="chain",
 )
 items = _table("items", integers="item cube head version deleted dedup created", texts="id key")
 versions = _table(
@@ -57,7 +60,11 @@ vectors = _table("vectors", integers="place crc", blobs="dense tokens")
 staged_vectors = _table("staged_vectors", integers="place crc", blobs="dense tokens")
 conversations = _table("conversations", integers="cube next_position", texts="name")
 links = _table("links", integers="cube item", texts="relation target", floats="weight")
-batches = _table("batches", integers="cube number first_seq last_seq at", texts="actor action", blobs="salt root hash")
+batches = _table(
+    "batches", integers="cube number first_seq last_seq at", texts="actor action", blobs="salt root hash sealed"
+)
+details = _table("details", integers="cube number", texts="detail", blobs="salt")
+checkpoints = _table("checkpoints", integers="cube number at", texts="key", blobs="hash signature")
 jobs = _table(
     "jobs",
     integers="job cube priority attempts run_at leased_until created",

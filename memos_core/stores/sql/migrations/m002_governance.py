@@ -11,6 +11,25 @@ STATEMENTS = (
     "ALTER TABLE cubes ADD COLUMN base_seq {int} NOT NULL DEFAULT 0",  # changes 1 to this are those of that cube
     "ALTER TABLE cubes ADD COLUMN policy {text}",  # its rules as JSON: retention, redaction, strict reads
     "ALTER TABLE grants ADD COLUMN expires_at {int}",
+    # What the chain holds of who did it and of the detail, so that both can be erased; NULL in entries made before.
+    "ALTER TABLE batches ADD COLUMN sealed {blob}",
+    """CREATE TABLE details (
+        cube {int} NOT NULL,
+        number {int} NOT NULL,   -- of the audit entry
+        salt {blob} NOT NULL,
+        detail {text} NOT NULL,    -- JSON
+        PRIMARY KEY (cube, number)
+    ) {clustered}""",
+    "ALTER TABLE cubes ADD COLUMN checkpointed {int} NOT NULL DEFAULT 0",  # number of the newest entry that is signed
+    """CREATE TABLE checkpoints (
+        cube {int} NOT NULL,
+        number {int} NOT NULL,   -- of the audit entry
+        hash {blob} NOT NULL,
+        at {int} NOT NULL,
+        key {text} NOT NULL,       -- fingerprint of the public key
+        signature {blob} NOT NULL,
+        PRIMARY KEY (cube, number)
+    ) {clustered}""",
 )
 
 
