@@ -10,7 +10,9 @@ import msgspec
 
 from memos_core.errors import CubeNotFound, InvalidInput
 from memos_core.filters import Where, parse_where
+from memos_core.governance.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.governance.governance import Governance
+from memos_core.lifecycle.retention import overdue
 from memos_core.lifecycle.states import move_between
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.embedding import Floats
@@ -21,8 +23,10 @@ from memos_core.stores.index.moments import FINDABLE, Look
 from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.checks import in_utc
 from memos_core.types.items import LifecycleState, MemoryItem, Version
-from memos_core.types.names import check_cube_name
+from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
+
+_RETAINED_AT_ONCE = 500
 
 
 class MemCube:
@@ -111,6 +115,13 @@ class MemCube:
             row = transaction.create_cube(self.name, self.actor.id)
         return row
 
+    def _lock_for(self, transaction: Transaction, reason: str | None) -> CubeRow:
+        """As `lock`, with a reason for the audit."""
+        row = self.lock(transaction)
+        if reason is not None:
+            transaction.note(row, reason=check_text(reason, "reason"))
+        return row
+
     # -- inside a transaction -------------------------------------------------------------------------------------
 
     def add(self, transaction: Transaction, prepared: Prepared) -> list[Outcome]:
@@ -123,25 +134,36 @@ class MemCube:
         """Write the next version of the item whose newest version is `record`."""
         return self._memory.update(transaction, self.lock(transaction), record, changes, blob, mark)
 
-    def delete(self, transaction: Transaction, ids: Sequence[str]) -> int:
+    def delete(self, transaction: Transaction, ids: Sequence[str], reason: str | None = None) -> int:
         """Delete (restorable) those of these items that there are; returns how many."""
-        return self._memory.delete(transaction, self.lock(transaction), ids)
+        return self._memory.delete(transaction, self._lock_for(transaction, reason), ids)
 
-    def restore(self, transaction: Transaction, id: str, version: int | None) -> int:
+    def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
-        return self._memory.restore(transaction, self.lock(transaction), id, version=version, reader=self.reader)
+        return self._memory.restore(
+            transaction, self._lock_for(transaction, reason), id, version=version, reader=self.reader
+        )
 
-    def move(self, transaction: Transaction, records: Sequence[Record], target: LifecycleState, *, by: str = "") -> int:
+    def move(
+        self,
+        transaction: Transaction,
+        records: Sequence[Record],
+        target: LifecycleState,
+        *,
+        by: str = "",
+        reason: str | None = None,
+    ) -> int:
         """Bring the items whose newest versions these are to another state; returns how many moved.
 
         Args:
+            reason: for the audit.
             by: id of the item that replaces them, where they are merged into it.
 
         Raises:
             StateConflict: one of them cannot get there from its state.
             AccessDenied: the actor has not the right that the move needs.
         """
-        row = self.lock(transaction)
+        row = self._lock_for(transaction, reason)
         for record in records:
             if record.state is not target:
                 self.require(move_between(record.state, target, f"item {record.id!r} of cube {self.name!r}").right)
@@ -275,6 +297,50 @@ class MemCube:
             "index": index.stats(),
             "vectors_at": self._memory.followers.stats(row),
         }
+
+    # -- its policy -----------------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> CubePolicy:
+        """What holds in the cube: retention, redaction, strict reads."""
+        return decode_policy(self.require(Right.READ).policy)
+
+    def set_policy(self, policy: CubePolicy, *, reason: str | None = None) -> None:
+        """Set what holds in the cube from now on; needs the right to administrate.
+
+        Raises:
+            InvalidConfig: something in it has no meaning.
+        """
+        self.require(Right.ADMIN)
+        with self._store.begin(actor=self.actor.id, action="policy") as transaction:
+            transaction.set_policy(self._lock_for(transaction, reason), encode_policy(policy.check()))
+
+    def retain(self, *, preview: bool = False) -> dict[str, list[str]]:
+        """Put away what has had its time, as the policy says; needs the right to administrate.
+
+        Args:
+            preview: only say what would be put away.
+
+        Returns:
+            Ids by why: "expired", "max_age", "max_items".
+        """
+        row, policy = self.require(Right.ADMIN), self.policy
+        index = self._memory.indexes.get(row)
+        with index.lock:
+            index.catch_up()
+            due = overdue(index, policy, self._now())
+        found = {}
+        for why, seqs in due.items():
+            records = list(self._store.records(row, seqs).values())
+            found[why] = [record.id for record in records]
+            for start in range(0, 0 if preview else len(records), _RETAINED_AT_ONCE):
+                some = records[start : start + _RETAINED_AT_ONCE]
+                with self._store.begin(actor=self.actor.id, action="retain") as transaction:
+                    if policy.when_over == "delete":
+                        self.delete(transaction, [record.id for record in some], reason=why)
+                    else:
+                        self.move(transaction, some, LifecycleState.ARCHIVED, reason=why)
+        return found
 
     # -- sharing --------------------------------------------------------------------------------------------------
 

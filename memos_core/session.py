@@ -422,46 +422,54 @@ class Session:
             checked_version(expect_version, "expect_version")
         return self._view.update(self._id(id, key), changes, expect_version=expect_version)
 
-    def delete(self, ids: str | Iterable[str]) -> int:
+    def delete(self, ids: str | Iterable[str], *, reason: str | None = None) -> int:
         """Delete items: absent everywhere from now on, and restorable. Returns how many there were.
+
+        Args:
+            ids: of the items.
+            reason: for the audit.
 
         Raises:
             ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is deleted.
             StateConflict: one of them is frozen.
         """
-        return self._view.delete(_ids(ids))
+        return self._view.delete(_ids(ids), reason)
 
     # -- the life of items ----------------------------------------------------------------------------------------
 
-    def archive(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+    def archive(self, ids: str | Iterable[str], *, reason: str | None = None) -> Sequence[MemoryItem]:
         """Put items away: they are found only with `include=["archived"]`, until `activate` brings them back.
+
+        Args:
+            ids: of the items.
+            reason: for the audit.
 
         Raises:
             ItemNotFound, AccessDenied: the session writes to no cube that has one of them; nothing is moved.
             StateConflict: one of them cannot be archived from its state.
         """
-        return self._view.move(_ids(ids), LifecycleState.ARCHIVED)
+        return self._view.move(_ids(ids), LifecycleState.ARCHIVED, action="archive", reason=reason)
 
-    def activate(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+    def activate(self, ids: str | Iterable[str], *, reason: str | None = None) -> Sequence[MemoryItem]:
         """Have items found: those that were generated (which validates them), archived or merged. Raises as `archive` does."""
-        return self._view.move(_ids(ids), LifecycleState.ACTIVATED)
+        return self._view.move(_ids(ids), LifecycleState.ACTIVATED, action="activate", reason=reason)
 
-    def freeze(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+    def freeze(self, ids: str | Iterable[str], *, reason: str | None = None) -> Sequence[MemoryItem]:
         """Keep items as they are: nobody may change or delete them, until somebody who administrates the cube unfreezes them.
 
         Raises:
             AccessDenied: the actor does not administrate the cube.
             ItemNotFound, StateConflict: as for `archive`.
         """
-        return self._view.move(_ids(ids), LifecycleState.FROZEN)
+        return self._view.move(_ids(ids), LifecycleState.FROZEN, action="freeze", reason=reason)
 
-    def unfreeze(self, ids: str | Iterable[str]) -> Sequence[MemoryItem]:
+    def unfreeze(self, ids: str | Iterable[str], *, reason: str | None = None) -> Sequence[MemoryItem]:
         """Let frozen items be changed again. Raises as `freeze` does."""
         wanted = _ids(ids)
         for id in wanted:
             if self.get(id).state is not LifecycleState.FROZEN:
                 raise StateConflict(f"item {id!r} is {self.get(id).state}, not frozen")
-        return self._view.move(wanted, LifecycleState.ACTIVATED)
+        return self._view.move(wanted, LifecycleState.ACTIVATED, action="unfreeze", reason=reason)
 
     def merge(
         self,
@@ -472,6 +480,7 @@ class Session:
         tags: Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         state: str = "activated",
+        reason: str | None = None,
     ) -> MemoryItem:
         """Put one item in the place of several. They are found no more, and lead to it (a link "merged_into").
 
@@ -480,6 +489,7 @@ class Session:
             text: what the new item says.
             type, metadata, state: of the new item, as for `add`.
             tags: None takes those of all the others.
+            reason: for the audit.
 
         Returns:
             The new item; its `provenance.derived_from` names the versions it was made from, and all that those came from.
@@ -503,7 +513,7 @@ class Session:
             visibility="private" if readers else "shared",
             state=state,
         )
-        return self._view.merge(wanted, draft)
+        return self._view.merge(wanted, draft, reason=reason)
 
     def restore(self, id: str) -> MemoryItem:
         """Bring a deleted item back, as a new version equal to the last before its deletion.

@@ -27,13 +27,6 @@ from memos_core.types.work import Record
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_ACTION_OF = {
-    LifecycleState.ACTIVATED: "activate",
-    LifecycleState.ARCHIVED: "archive",
-    LifecycleState.FROZEN: "freeze",
-    LifecycleState.MERGED: "merge",
-    LifecycleState.GENERATED: "generate",
-}
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
 
 
@@ -289,8 +282,13 @@ class CompositeView:
         reader = (own or cube.actor.id) if changes["visibility"] == "private" else None
         return {name: value for name, value in changes.items() if name != "visibility"} | {"private_to": reader}
 
-    def move(self, ids: Sequence[str], target: LifecycleState) -> Sequence[MemoryItem]:
+    def move(
+        self, ids: Sequence[str], target: LifecycleState, *, action: str, reason: str | None = None
+    ) -> Sequence[MemoryItem]:
         """Bring items to another state, in every cube written to that has them: all of them, or none.
+
+        Args:
+            action, reason: for the audit.
 
         Raises:
             ItemNotFound, AccessDenied: none of the cubes written to has one of them, or the actor may not make that move.
@@ -299,20 +297,21 @@ class CompositeView:
         found = [self._targets(id, expired=True) for id in dict.fromkeys(ids)]
         with (
             event("memos.move", count=len(found), to=str(target)),
-            self._store.begin(actor=self.write[0].actor.id, action=_ACTION_OF[target]) as transaction,
+            self._store.begin(actor=self.write[0].actor.id, action=action) as transaction,
         ):
             for cube in self.write:
                 own = [record for each in found for holder, record in each if holder is cube]
                 if own:
-                    cube.move(transaction, own, target)
+                    cube.move(transaction, own, target, reason=reason)
         return [each[0][0].get(each[0][1].id) for each in found]
 
-    def merge(self, ids: Sequence[str], draft: Draft) -> MemoryItem:
+    def merge(self, ids: Sequence[str], draft: Draft, *, reason: str | None = None) -> MemoryItem:
         """Put one item in the place of several: it knows all of them, they lead to it and are found no more.
 
         Args:
             ids: of at least two items that the same cubes have.
             draft: what replaces them.
+            reason: for the audit.
 
         Raises:
             InvalidInput: fewer than two.
@@ -342,13 +341,13 @@ class CompositeView:
                     for cube in cubes:
                         merged = merged_from(prepared, records[cube.name])
                         (outcome,) = cube.add(transaction, merged)
-                        cube.move(transaction, records[cube.name], LifecycleState.MERGED, by=outcome.id)
+                        cube.move(transaction, records[cube.name], LifecycleState.MERGED, by=outcome.id, reason=reason)
                 return cubes[0].get(prepared.ids[0])
             except EmbedderMismatch:
                 if not self._replaced(prepared.mark):
                     raise
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str], reason: str | None = None) -> int:
         """Delete items (restorable) from every cube written to; returns how many there were.
 
         Raises:
@@ -365,9 +364,9 @@ class CompositeView:
             event("memos.delete", count=len(wanted)),
             self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction,
         ):
-            return sum(cube.delete(transaction, wanted) for cube in holding)
+            return sum(cube.delete(transaction, wanted, reason) for cube in holding)
 
-    def restore(self, id: str, version: int | None = None) -> MemoryItem:
+    def restore(self, id: str, version: int | None = None, reason: str | None = None) -> MemoryItem:
         """Make the newest version of an item equal to an earlier one, in every cube written to that has it.
 
         Args:
@@ -386,7 +385,7 @@ class CompositeView:
             self._store.begin(actor=self.write[0].actor.id, action=action) as transaction,
         ):
             for cube in holding:
-                cube.restore(transaction, id, version)
+                cube.restore(transaction, id, version, reason)
         return holding[0].get(id)
 
     # -- finding --------------------------------------------------------------------------------------------------

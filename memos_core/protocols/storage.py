@@ -65,6 +65,9 @@ class Transaction(Protocol):
             VersionConflict: an item has moved on since its `head` was read; nothing is kept.
         """
 
+    def set_policy(self, cube: CubeRow, policy: str | None) -> None:
+        """Set the policy of a cube (JSON; None for the usual one). Audited even where no item changes."""
+
     def note(self, cube: CubeRow, **detail: Any) -> None:
         """Add to the detail of the cube's audit entry, if there will be one: the reason, by which policy, what was read.
 

@@ -18,7 +18,7 @@ from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
 from memos_core.stores.index.cube_files import CubeFiles
 from memos_core.stores.index.fields import FieldColumns
-from memos_core.stores.index.moments import ALWAYS, EVERYTHING, FINDABLE, Look, Moment, moment
+from memos_core.stores.index.moments import EVERYTHING, FINDABLE, Look, Moment, moment
 from memos_core.stores.index.parts import Part, Tail
 from memos_core.stores.index.people import People
 from memos_core.stores.index.postings import Counts, term_hash
@@ -78,7 +78,7 @@ class CubeIndex:
         belongs |= {"analysis": ANALYSIS_VERSION, "format": FORMAT, "dims": f"{dims} {token_dims}"}
         self._files = CubeFiles(folder, belongs) if folder is not None else None
         self._token: int | None = None
-        self._now: dict[str | None, Moment] = {}  # as each reader sees it who does not see everything
+        self._now: dict[tuple[str | None, bool], Moment] = {}  # by reader, and whether what has expired is left out
         self._seq = 0
         self._load()
 
@@ -272,16 +272,13 @@ class CubeIndex:
             as_of = None
         if as_of is not None or unindexed or look.states != FINDABLE:
             return moment(self.table, self.threads, as_of, look, unindexed=unindexed)
-        reader = look.reader if self.table.readers.names else None
-        known = self._now.get(reader)
-        if look.at is None:
-            valid = known is not None and known.since == ALWAYS
-        else:
-            valid = known is not None and known.since <= look.at < known.until
-        if known is None or not valid:
+        at = look.at
+        key = (look.reader if self.table.readers.names else None, at is None)
+        known = self._now.get(key)
+        if known is None or not (at is None or known.since <= at < known.until):
             if len(self._now) >= _MOST_READERS:
                 self._now.clear()
-            known = self._now[reader] = moment(self.table, self.threads, None, look)
+            known = self._now[key] = moment(self.table, self.threads, None, look)
         return known
 
     def matching(self, where: Filter | None, rows: Rows) -> Rows:

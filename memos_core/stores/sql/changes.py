@@ -238,6 +238,12 @@ class WriteTransaction:
         """Write an audit entry for the cube even if none of its items changes."""
         self._locked[cube.number].entered = True
 
+    def set_policy(self, cube: CubeRow, policy: str | None) -> None:
+        """Set the policy of a cube (JSON; None for the usual one). Audited even where no item changes."""
+        c = schema.cubes.c
+        self._connection.execute(update(schema.cubes).where(c.cube == cube.number).values(policy=policy))
+        self.enter(cube)
+
     def note(self, cube: CubeRow, **detail: Any) -> None:
         """Add to the detail of the cube's audit entry, if there will be one.
 
