@@ -140,9 +140,8 @@ class MemCube:
 
     def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
-        return self._memory.restore(
-            transaction, self._lock_for(transaction, reason), id, version=version, reader=self.reader
-        )
+        row = self._lock_for(transaction, reason)
+        return self._memory.restore(transaction, row, id, version=version, reader=self.reader, reason=reason)
 
     def move(
         self,
@@ -167,7 +166,7 @@ class MemCube:
         for record in records:
             if record.state is not target:
                 self.require(move_between(record.state, target, f"item {record.id!r} of cube {self.name!r}").right)
-        return self._memory.move(transaction, row, records, target, by=by)
+        return self._memory.move(transaction, row, records, target, by=by, reason=reason)
 
     # -- reading --------------------------------------------------------------------------------------------------
 

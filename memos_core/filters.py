@@ -80,6 +80,7 @@ FIELDS: Final[dict[str, Callable[[MemoryItem], Any]]] = {
     "message_id": lambda item: item.provenance.source and item.provenance.source.message_id,
     "entities": lambda item: list(item.mentions.entities),
     "language": lambda item: item.mentions.language,
+    "derived_from": lambda item: [id for id, _ in item.provenance.derived_from],
     "payload": lambda item: item.payload,
     "metadata": lambda item: item.metadata,
 }

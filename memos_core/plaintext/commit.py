@@ -85,6 +85,9 @@ def body_of(draft: Draft, position: int | None = None) -> Body:
         context=draft.context,
         expires_at=draft.expires_at,
         private_to=draft.private_to,
+        redacted=draft.redacted,
+        model=draft.model,
+        prompt_hash=draft.prompt_hash,
     )
 
 

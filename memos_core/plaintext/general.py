@@ -225,7 +225,7 @@ class GeneralTextMemory:
             id=record.id,
             op="update",
             text=text,
-            body=msgspec.structs.replace(body, **fields),
+            body=msgspec.structs.replace(body, **{"reason": None, **fields}),
             state=record.state,
             head=_head(record),
             vectors=blob,
@@ -251,6 +251,7 @@ class GeneralTextMemory:
         target: LifecycleState,
         *,
         by: str = "",
+        reason: str | None = None,
     ) -> int:
         """Bring items to another state; those that are in it already stay as they are. Returns how many moved.
 
@@ -258,6 +259,7 @@ class GeneralTextMemory:
             records: their newest versions.
             target: the state.
             by: id of the item that replaces them, where they are merged into it.
+            reason: kept with the version.
 
         Raises:
             StateConflict: one of them cannot get there from its state.
@@ -270,7 +272,8 @@ class GeneralTextMemory:
             move_between(record.state, target, _called(cube, record.id))
             assert record.body is not None
             links = tuple(link for link in record.body.links if link.relation != MERGED_INTO)
-            body = msgspec.structs.replace(record.body, links=(*links, Link(MERGED_INTO, by)) if by else links)
+            links = (*links, Link(MERGED_INTO, by)) if by else links
+            body = msgspec.structs.replace(record.body, links=links, reason=reason)
             puts.append(
                 Put(
                     id=record.id,
@@ -287,13 +290,21 @@ class GeneralTextMemory:
         return len(puts)
 
     def restore(
-        self, transaction: Transaction, cube: CubeRow, id: str, *, version: int | None = None, reader: str | None = None
+        self,
+        transaction: Transaction,
+        cube: CubeRow,
+        id: str,
+        *,
+        version: int | None = None,
+        reader: str | None = None,
+        reason: str | None = None,
     ) -> int:
         """Make the newest version equal to an earlier one; returns the number of the change.
 
         Args:
             version: which; None for the last before a deletion.
             reader: from whom private versions of others are hidden; None sees all.
+            reason: kept with the version.
 
         Raises:
             ItemNotFound: the cube has never had the item.
@@ -323,7 +334,7 @@ class GeneralTextMemory:
             id=id,
             op="restore",
             text=source.text,
-            body=source.body,
+            body=msgspec.structs.replace(source.body, reason=reason),
             state=LifecycleState.ACTIVATED if source.state is LifecycleState.FROZEN else source.state,
             head=head,
             vectors_of=source.vectors_of,

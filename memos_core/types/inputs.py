@@ -88,6 +88,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         context: words that say where it stands (heading path of a document's piece); they help to find it, and are not
             part of its text.
         private_to: the actor that alone may read it; a session sets it to its own.
+        redacted: how much of each kind has been taken out of it.
+        model, prompt_hash: of the language model that derived it, if one did; as in `Provenance`.
         state: "activated", or "generated" for what has to be validated before it is found.
         The others are as in `MemoryItem`.
     """
@@ -111,5 +113,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
     expires_at: datetime | None = None
     private_to: str | None = None
+    redacted: dict[str, int] = {}
+    model: str | None = None
+    prompt_hash: str | None = None
     state: LifecycleState = LifecycleState.ACTIVATED
     identity: tuple[str, ...] | None = None

@@ -61,6 +61,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         conversation: the thread or document it belongs to.
         source: the message or span it was read from.
         derived_from: (item id, version) of what it was made from, in order.
+        reason: why, where whoever did it said so.
+        model: the language model that took part, if one did.
+        prompt_hash: SHA-256 of what it was asked, as hexadecimal digits.
     """
 
     actor: str
@@ -68,6 +71,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conversation: str | None = None
     source: SourceRef | None = None
     derived_from: tuple[tuple[str, int], ...] = ()
+    reason: str | None = None
+    model: str | None = None
+    prompt_hash: str | None = None
 
 
 class DateMention(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,6 +141,7 @@ class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
         expires_at: from this second on it is not found any more; None for never.
         private_to: the actor that alone may read it, besides those who administrate the cube; None: all that may read
             the cube.
+        redacted: how much personal data of each kind was taken out of it before it was stored.
     """
 
     cube_id: str
@@ -159,6 +166,7 @@ class MemoryItem(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     expires_at: datetime | None = None
     private_to: str | None = None
+    redacted: dict[str, int] = {}
 
     @property
     def visibility(self) -> Visibility:

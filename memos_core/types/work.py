@@ -64,6 +64,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context: str = ""
     expires_at: datetime | None = None
     private_to: str | None = None
+    redacted: dict[str, int] = {}
+    reason: str | None = None
+    model: str | None = None
+    prompt_hash: str | None = None
 
 
 class CubeRow(msgspec.Struct, frozen=True):
@@ -213,10 +217,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
                 conversation=body.conversation,
                 source=body.source,
                 derived_from=body.derived_from,
+                reason=body.reason,
+                model=body.model,
+                prompt_hash=body.prompt_hash,
             ),
             links=body.links,
             expires_at=body.expires_at,
             private_to=body.private_to,
+            redacted=body.redacted,
         )
 
     def to_version(self) -> Version:

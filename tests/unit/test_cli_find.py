@@ -11,7 +11,10 @@ from cli_running import Memos
 ITEM_KEYS = {
     *("cube_id", "id", "text", "kind", "type", "payload", "key", "indexed", "occurred_at", "created_at", "updated_at"),
     *("state", "version", "seq", "confidence", "tags", "metadata", "mentions", "provenance", "links", "speaker"),
-    *("conversation", "expires_at", "private_to"),
+    *("conversation", "expires_at", "private_to", "redacted"),
+}
+PROVENANCE_KEYS = {
+    *("actor", "operation", "conversation", "source", "derived_from", "reason", "model", "prompt_hash"),
 }
 EVIL = "ring \x07 \x1b[31mred\x1b[0m \u202eturned\tand\nbroken"
 
@@ -51,7 +54,7 @@ def test_search_in_json_is_one_document_with_stable_keys(filled: Memos) -> None:
     assert 0 <= hit["score"] <= 1
     assert set(hit["item"]) == ITEM_KEYS
     assert set(hit["item"]["mentions"]) == {"dates", "entities", "says_time", "language"}
-    assert set(hit["item"]["provenance"]) == {"actor", "operation", "conversation", "source", "derived_from"}
+    assert set(hit["item"]["provenance"]) == PROVENANCE_KEYS
     assert found["degraded"] == "no embedder: lexical search only"
 
 

@@ -109,5 +109,11 @@ def _shell(cube: str, id_: str, version: int, state: str, body: Body) -> MemoryI
         metadata=body.metadata,
         mentions=body.mentions,
         private_to=body.private_to,
-        provenance=Provenance(actor="", operation="", conversation=body.conversation, source=body.source),
+        provenance=Provenance(
+            actor="",
+            operation="",
+            conversation=body.conversation,
+            source=body.source,
+            derived_from=body.derived_from,
+        ),
     )
