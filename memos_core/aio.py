@@ -104,6 +104,8 @@ class AsyncSession:
     update = _session_twin(Session.update)
     delete = _session_twin(Session.delete)
     restore = _session_twin(Session.restore)
+    explain = _session_twin(Session.explain)
+    lineage = _session_twin(Session.lineage)
     archive = _session_twin(Session.archive)
     activate = _session_twin(Session.activate)
     freeze = _session_twin(Session.freeze)

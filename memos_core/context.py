@@ -14,7 +14,6 @@ from memos_core.errors import InvalidInput
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.types.items import MemoryItem
 
-PINNED = "pinned"
 STABLE_SHARE = 0.5  # of the tokens, at most, for what stays the same
 
 

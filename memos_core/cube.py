@@ -10,7 +10,6 @@ import msgspec
 
 from memos_core.errors import CubeNotFound, InvalidInput
 from memos_core.filters import Where, parse_where
-from memos_core.governance.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.governance.governance import Governance
 from memos_core.lifecycle.retention import overdue
 from memos_core.lifecycle.states import move_between
@@ -22,6 +21,7 @@ from memos_core.protocols.storage import Nearest, RecordStore, Transaction
 from memos_core.stores.index.moments import FINDABLE, Look
 from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.checks import in_utc
+from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros

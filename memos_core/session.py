@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from memos_core.context import PINNED, Context, build
+from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict
 from memos_core.filters import F, Where, parse_where
+from memos_core.lifecycle.explain import Explanation
+from memos_core.lifecycle.lineage import Lineage, lineage_of
 from memos_core.lifecycle.states import as_states
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.search import Order
@@ -31,7 +33,7 @@ from memos_core.types.checks import (
     in_utc,
 )
 from memos_core.types.inputs import Draft
-from memos_core.types.items import Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
+from memos_core.types.items import PINNED, Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
 from memos_core.view import Added, CompositeView
 
@@ -342,6 +344,28 @@ class Session:
             ItemNotFound: none of the cubes read from has ever had it.
         """
         return self._view.history(self._id(id, key))
+
+    def explain(self, id: str | None = None, *, key: str | None = None) -> Explanation:
+        """The story of an item: where it comes from, who did what to it and why, where it stands. `print` it, or look inside.
+
+        Raises:
+            ItemNotFound: none of the cubes read from has it.
+        """
+        wanted = self._id(id, key)
+        return Explanation(self._view.get(wanted), tuple(self._view.history(wanted)), lineage_of(self._view, wanted, 1))
+
+    def lineage(self, id: str | None = None, *, key: str | None = None, depth: int = 10) -> Lineage:
+        """What an item was made from, and what was made from it: `.text()`, `.mermaid()`, `.graphviz()`.
+
+        Args:
+            id: of the item; or name it by `key`.
+            key: of the item.
+            depth: steps to go in each direction.
+
+        Raises:
+            ItemNotFound: none of the cubes read from has it.
+        """
+        return lineage_of(self._view, self._id(id, key), depth)
 
     def stats(self) -> dict[str, Any]:
         """What each cube read from holds, how it is indexed, and whether search is lexical only."""

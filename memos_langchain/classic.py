@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import msgspec
 
-from memos_core.context import PINNED, build
+from memos_core.context import build
 from memos_core.errors import InvalidInput
 from memos_core.filters import Condition, F, Filter, Group, parse_where
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.session import Session
-from memos_core.types.items import MemoryItem, Page
+from memos_core.types.items import PINNED, MemoryItem, Page
 from memos_langchain._keys import answered, said
 from memos_langchain._packages import needed
 from memos_langchain._sessions import AnySession, Steps, ask, awaited, called, plain

@@ -15,12 +15,12 @@ from llama_index.core.utils import get_tokenizer
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from memos_core.aio import AsyncSession
-from memos_core.context import PINNED, build
+from memos_core.context import build
 from memos_core.errors import InvalidInput, ModelError, StoreError
 from memos_core.filters import F, Filter, Group
 from memos_core.plaintext.search import MOST_HITS
 from memos_core.session import Session
-from memos_core.types.items import Hit, MemoryItem
+from memos_core.types.items import PINNED, Hit, MemoryItem
 from memos_llamaindex import _live
 from memos_llamaindex._convert import SESSION, Turn, to_turns, words
 from memos_llamaindex._filters import joined

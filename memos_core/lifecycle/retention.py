@@ -7,13 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from memos_core.context import PINNED
 from memos_core.filters import F
-from memos_core.governance.cube_policy import CubePolicy
 from memos_core.stores.index.cube_index import CubeIndex
 from memos_core.stores.index.moments import Look
 from memos_core.stores.index.rows import NEVER, STATES
-from memos_core.types.items import LifecycleState
+from memos_core.types.cube_policy import CubePolicy
+from memos_core.types.items import PINNED, LifecycleState
 from memos_core.types.work import micros
 
 _LIVING: Final = frozenset({LifecycleState.GENERATED, LifecycleState.ACTIVATED})

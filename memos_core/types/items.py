@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 Kind = Literal["plaintext", "activation", "parametric"]
 Visibility = Literal["private", "shared"]
+PINNED: Final = "pinned"  # a tag: in every context, and spared by retention
 Metadata = dict[str, Any]
 
 

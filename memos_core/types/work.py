@@ -81,7 +81,7 @@ class CubeRow(msgspec.Struct, frozen=True):
         created_at: when it was made.
         base: number of the cube it was forked from; 0 for none.
         base_seq: its changes 1 to this number are those of that cube.
-        policy: its rules as JSON (`memos_core.governance.cube_policy`); None for the usual ones.
+        policy: its rules as JSON (`memos_core.types.cube_policy`); None for the usual ones.
     """
 
     number: int

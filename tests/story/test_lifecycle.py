@@ -12,8 +12,8 @@ import pytest
 
 from memos_core import MOS, Document, LifecycleState, Link, Session
 from memos_core.errors import AccessDenied, Conflict, InvalidConfig, InvalidInput, ItemNotFound, StateConflict
-from memos_core.governance.cube_policy import CubePolicy
 from memos_core.lifecycle.states import MOVES
+from memos_core.types.cube_policy import CubePolicy
 from tests.story.telling import Clock, texts
 
 S = LifecycleState

@@ -121,6 +121,8 @@ SESSION_CALLS: dict[str, Callable[[Session], Any]] = {
     "rollback": lambda session: session.rollback("home", 1),
 }
 SESSION_CALLS |= {
+    "explain": lambda session: session.explain("home"),
+    "lineage": lambda session: session.lineage("home"),
     "archive": lambda session: session.archive("home"),
     "activate": lambda session: session.activate("home"),
     "freeze": lambda session: session.freeze("home"),
