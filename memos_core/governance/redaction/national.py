@@ -1,0 +1,99 @@
+"""National ids: each with its own digits of control, where its country has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from memos_core.errors import MissingPackage
+from memos_core.governance.redaction.numbers import other_number
+
+try:
+    from stdnum.br import cpf
+    from stdnum.cn import ric
+    from stdnum.de import idnr
+    from stdnum.es import dni, nie
+    from stdnum.exceptions import ValidationError
+    from stdnum.fr import nir
+    from stdnum.in_ import aadhaar, pan
+    from stdnum.it import codicefiscale
+    from stdnum.us import ssn
+except ImportError as error:
+    raise MissingPackage("python-stdnum", "governance", "finding card numbers, IBANs and national ids") from error
+
+Span = tuple[int, int]
+_NOT_ALNUM = re.compile(r"[^0-9A-Z]")
+_SOCIAL = re.compile(r"\b(?:ssn|social(?: security)?)\b[^0-9]{0,30}$", re.IGNORECASE)
+
+
+class _Id(NamedTuple):
+    """How it is written, and what it must fulfil (without separators, in capitals)."""
+
+    regex: re.Pattern[str]
+    valid: Callable[[str], bool]
+    only_digits: bool = False
+
+
+def _id(regex: str, valid: Callable[[str], bool], *, only_digits: bool = False) -> _Id:
+    # Looked for at every start of a word, also inside of what another try has taken.
+    before = r"(?<![A-Za-z0-9])(?<![A-Za-z0-9][-._/])"
+    return _Id(re.compile(rf"{before}(?=({regex})(?![A-Za-z0-9]))", re.IGNORECASE), valid, only_digits)
+
+
+def _chinese(number: str) -> bool:
+    """By date and last digit; the place is not asked, as districts come and go."""
+    try:
+        return 1880 <= ric.get_birth_date(number).year <= 2100 and ric.calc_check_digit(number) == number[-1]
+    except (ValidationError, ValueError):
+        return False
+
+
+def _british(number: str) -> bool:
+    return number[:2] not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"}
+
+
+def _american(number: str) -> bool:
+    return ssn.is_valid(number)
+
+
+_SEP = r"(?: ?[-./]? ?)"
+_IDS = (
+    _id(r"[0-9]{3}(?:-[0-9]{2}-| [0-9]{2} )[0-9]{4}", _american),
+    _id(rf"[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z]{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[A-D]", _british),
+    _id(rf"[1-9][0-9]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}", idnr.is_valid, only_digits=True),
+    _id(
+        rf"[1-478]{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[0-9][0-9AB]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{2}}",
+        nir.is_valid,
+        only_digits=True,
+    ),
+    _id(rf"[0-9]{{2}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[A-Z]", dni.is_valid),
+    _id(rf"[XYZ]{_SEP}[0-9]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[A-Z]", nie.is_valid),
+    _id(
+        rf"[A-Z]{{3}}{_SEP}[A-Z]{{3}}{_SEP}[0-9L-V]{{2}}[A-Z][0-9L-V]{{2}}{_SEP}[A-Z][0-9L-V]{{3}}[A-Z]",
+        codicefiscale.is_valid,
+    ),
+    _id(rf"[1-9][0-9]{{5}}{_SEP}(?:18|19|20)[0-9]{{6}}{_SEP}[0-9]{{3}}[0-9X]", _chinese),
+    _id(rf"[2-9][0-9]{{3}}{_SEP}[0-9]{{4}}{_SEP}[0-9]{{4}}", aadhaar.is_valid, only_digits=True),
+    _id(r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", pan.is_valid),
+    _id(rf"[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{2}}", cpf.is_valid, only_digits=True),
+)
+_BARE_SSN = re.compile(r"(?<![A-Za-z0-9])[0-9]{9}(?![A-Za-z0-9])")
+
+
+class NationalIds:
+    """US SSN, UK NINO, German tax id, French NIR, Spanish DNI and NIE, Italian codice fiscale, Chinese resident id, Indian
+    Aadhaar and PAN, Brazilian CPF."""
+
+    kind = "national-id"
+
+    def find(self, text: str) -> Iterator[Span]:
+        """What is written like an id of one of these countries and fulfils its check."""
+        for each in _IDS:
+            for match in each.regex.finditer(text):
+                number = _NOT_ALNUM.sub("", match.group(1).upper())
+                if each.valid(number) and not (each.only_digits and other_number(text, match.start())):
+                    yield match.span(1)
+        for match in _BARE_SSN.finditer(text):
+            if ssn.is_valid(match.group()) and _SOCIAL.search(text[max(0, match.start() - 50) : match.start()]):
+                yield match.span()
