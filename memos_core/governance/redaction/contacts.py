@@ -41,6 +41,9 @@ class Emails:
                 if start < place:
                     yield start, domain.end()
             place = text.find("@", place + 1)
+        small = text.casefold()
+        if "at" not in small or not any(dot in small for dot in ("dot", "punkt", "punto", "point")):
+            return
         for match in _SAID.finditer(text):
             before = text[max(0, match.start() - 40) : match.start()]
             bracketed = not match.group("at").startswith(" ")
@@ -74,12 +77,12 @@ def _short_word(text: str, end: int) -> bool:
     return end - start < 5
 
 
-_FOUR = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9]|-[a-z])", re.IGNORECASE)
+_FOUR = re.compile(r"(?<![A-Za-z0-9_.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![A-Za-z0-9_]|\.[0-9]|-[a-z])", re.IGNORECASE)
 _SIX = re.compile(r"[0-9A-Fa-f:.]{3,}")
 _NUMBERED = re.compile(
     r"(?:\b(?:v|ver|version|versions|release|build|firmware|section|sections|chapter|kapitel|abschnitt|update|upgrade|requires|clause"
     r"|driver|patch|rev|revision|artikel|article|para|paragraph|chrome|firefox|edge|safari|kernel|sdk)\.?:? ?(?:to |auf )?"
-    r"|[a-z0-9_-]+ ?(?:==|>=|<=|~=|@|\^)v? ?|§ ?|[a-z0-9_-]/|版本 ?)$",
+    r"|[a-z0-9_-]+ ?(?:==|>=|<=|~=|\^)v? ?|§ ?|[a-z0-9_-]/|版本 ?)$",
     re.IGNORECASE,
 )
 
@@ -91,9 +94,11 @@ class Addresses:
 
     def find(self, text: str) -> Iterator[Span]:
         """What the standard library accepts as an address, unless the words before it speak of a version."""
-        for match in _FOUR.finditer(text):
+        for match in _FOUR.finditer(text) if text.count(".") > 2 else ():
             if _is_address(IPv4Address, match.group()) and not self._numbered(text, match.start()):
                 yield match.span()
+        if text.count(":") < 2:
+            return
         for match in _SIX.finditer(text):
             start, end = match.span()
             while end > start and text[end - 1] == ".":

@@ -10,9 +10,13 @@ from memos_core.governance.redaction.normalise import fold
 
 Span = tuple[int, int]
 
-_WORD = re.compile(r"[^\W_]+")
 _SPACELESS = re.compile("[\u0e00-\u0eff\u2e80-\ua4cf\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff]")
+_WORD = re.compile(rf"[^\W_{_SPACELESS.pattern[1:-1]}]+")
 _BETWEEN = re.compile(r"[ \t\r\n'.\-_]{1,3}")
+
+
+def _small(text: str) -> str:
+    return text.casefold().replace("\u0131", "i")  # Turkish has two letters i; in capitals they are mistaken for each other
 
 
 class Names:
@@ -32,12 +36,12 @@ class Names:
         for name in names:
             if not isinstance(name, str):
                 raise InvalidConfig(f"a name to redact is a string, not of type {type(name).__name__}")
-            folded = fold(name).casefold().strip()
+            folded = _small(fold(name)).strip()
             words = _WORD.findall(folded)
-            if not words:
+            if not words and not _SPACELESS.search(folded):
                 raise InvalidConfig("a name to redact has no letter or digit in it")
             if _SPACELESS.search(folded):
-                self._by_letters.setdefault(folded[:2], []).append(folded)
+                self._by_letters.setdefault(folded[0], []).append(folded)
             else:
                 self._by_word.setdefault(words[0], []).append(words)
         for longest_first in (*self._by_word.values(), *self._by_letters.values()):
@@ -49,44 +53,47 @@ class Names:
             yield from self._anywhere(text)
         if not self._by_word:
             return
-        tokens = [(match.group().casefold(), *match.span()) for match in _WORD.finditer(text)]
-        for place, (word, start, end) in enumerate(tokens):
-            for words, last in self._candidates(word):
-                ends = self._ends(text, tokens, place, words, last)
-                if ends is not None:
-                    yield start, ends
-                    break
+        done = 0
+        for match in _WORD.finditer(text):
+            if match.start() >= done:
+                end = self._longest(text, _small(match.group()), match.end())
+                if end:
+                    yield match.start(), end
+                    done = end
 
-    def _candidates(self, word: str) -> Iterator[tuple[list[str], str]]:
-        """Names that begin with a word, and what their last word may end with besides."""
+    def _longest(self, text: str, word: str, end: int) -> int:
+        """Where the longest name ends that begins with the word that ends here; 0 for none."""
         for words in self._by_word.get(word, ()):
-            yield words, ""
-        if len(word) > 3 and word.endswith("s"):
-            for words in self._by_word.get(word[:-1], ()):
-                if len(words) == 1:
-                    yield words, "s"
+            last = self._rest(text, words, end)
+            if last:
+                return last
+        if len(word) > 3 and word.endswith("s"):  # Annas Auto
+            return end if any(len(words) == 1 for words in self._by_word.get(word[:-1], ())) else 0
+        return 0
 
     @staticmethod
-    def _ends(text: str, tokens: list[tuple[str, int, int]], place: int, words: list[str], last: str) -> int | None:
-        """Where the name ends, if all of its words stand here."""
-        if place + len(words) > len(tokens):
-            return None
-        for offset in range(1, len(words)):
-            word, start, end = tokens[place + offset]
-            genitive = offset == len(words) - 1 and word == words[offset] + "s"
-            if word != words[offset] and not genitive:
-                return None
-            if not _BETWEEN.fullmatch(text, tokens[place + offset - 1][2], start):
-                return None
-        end = tokens[place + len(words) - 1][2]
+    def _rest(text: str, words: list[str], end: int) -> int:
+        """Where the name ends, if its other words follow; 0 if not."""
+        for place, word in enumerate(words[1:], 2):
+            between = _BETWEEN.match(text, end)
+            following = between and _WORD.match(text, between.end())
+            if not following:
+                return 0
+            said = _small(following.group())
+            if said != word and not (place == len(words) and said == word + "s"):
+                return 0
+            end = following.end()
         return end
 
     def _anywhere(self, text: str) -> Iterator[Span]:
-        for place in range(len(text) - 1):
-            for name in self._by_letters.get(text[place : place + 2].casefold(), ()):
-                if text[place : place + len(name)].casefold() == name:
-                    yield place, place + len(name)
-                    break
-        for match in (_SPACELESS.finditer(text)) if any(len(key) == 1 for key in self._by_letters) else ():
-            if match.group() in self._by_letters:
-                yield match.span()
+        small = _small(text)
+        if len(small) != len(text):  # a letter that is two when small: places would not fit
+            small = text
+        done = 0
+        for place, letter in enumerate(small):
+            if place >= done and letter in self._by_letters:
+                for name in self._by_letters[letter]:
+                    if small.startswith(name, place):
+                        yield place, place + len(name)
+                        done = place + len(name)
+                        break

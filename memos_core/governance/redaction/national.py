@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from memos_core.errors import MissingPackage
-from memos_core.governance.redaction.numbers import other_number
+from memos_core.governance.redaction.numbers import has_digits, other_number
 
 try:
     from stdnum.br import cpf
@@ -76,7 +76,7 @@ _IDS = (
     _id(rf"[1-9][0-9]{{5}}{_SEP}(?:18|19|20)[0-9]{{6}}{_SEP}[0-9]{{3}}[0-9X]", _chinese),
     _id(rf"[2-9][0-9]{{3}}{_SEP}[0-9]{{4}}{_SEP}[0-9]{{4}}", aadhaar.is_valid, only_digits=True),
     _id(r"[A-Z]{3}[ABCFGHJLPT][A-Z][0-9]{4}[A-Z]", pan.is_valid),
-    _id(rf"[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{2}}", cpf.is_valid, only_digits=True),
+    _id(r"[0-9]{3}[. ]?[0-9]{3}[. ]?[0-9]{3} ?[-/]? ?[0-9]{2}", cpf.is_valid, only_digits=True),
 )
 _BARE_SSN = re.compile(r"(?<![A-Za-z0-9])[0-9]{9}(?![A-Za-z0-9])")
 
@@ -89,6 +89,8 @@ class NationalIds:
 
     def find(self, text: str) -> Iterator[Span]:
         """What is written like an id of one of these countries and fulfils its check."""
+        if not has_digits(text, 4):
+            return
         for each in _IDS:
             for match in each.regex.finditer(text):
                 number = _NOT_ALNUM.sub("", match.group(1).upper())

@@ -33,6 +33,12 @@ _BACKWARDS = re.compile(
     re.IGNORECASE,
 )
 
+# None of the patterns matches where none of these stands; most texts need not be looked at any closer.
+_HINTS = (
+    "pass pw pin :// kennwort losung parol mdp contrasena clave senha wachtwoord haslo losenord adgangskode salasana sifre пароль "
+    "密码 密碼 口令 パスワード 暗証番号 비밀번호 암호"
+).split() + ["mot de passe", "palavra-passe"]
+
 # What people say of passwords, in the folded form; besides words that end like the ones below.
 _NOT_ONE = frozenset(
     """safe secure strong weak long short good bad wrong right correct incorrect invalid valid required optional empty blank none null
@@ -63,6 +69,9 @@ class Passwords:
 
     def find(self, text: str) -> Iterator[Span]:
         """The password alone, without the words before it."""
+        small = text.casefold()
+        if not any(hint in small for hint in _HINTS):
+            return
         for regex, plain in ((_TOLD, True), (_SETTING, True), (_OPTION, True), (_SAID, False), (_BACKWARDS, False)):
             for match in regex.finditer(text):
                 start, end = _trimmed(text, *match.span("value"), quoted=bool(match.group("quote")))
@@ -89,7 +98,8 @@ class Passwords:
             likely = plain and found.isascii() and len(found) >= 4 and not low.endswith(_ENDINGS) and "'" not in low
             return likely and bool(_CLAUSE_ENDS.match(text, end))
         if not plain and not given:
-            return any(char.isdigit() for char in found) and any(not char.isdigit() for char in found)
+            marks = any(char in "_!@#$%&*+=^~" for char in found[:-1])
+            return marks or (any(char.isdigit() for char in found) and any(not char.isdigit() for char in found))
         return any(char.isdigit() or (char.isascii() and not char.isalnum()) for char in found) and not found.startswith("//")
 
 

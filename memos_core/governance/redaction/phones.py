@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from memos_core.errors import MissingPackage
-from memos_core.governance.redaction.numbers import other_number
+from memos_core.governance.redaction.numbers import has_digits, other_number
 
 try:
     from phonenumbers import NumberParseException, is_possible_number, is_valid_number, parse
@@ -21,10 +21,10 @@ Span = tuple[int, int]
 
 _SEP = r"(?: {1,2}| ?[-./()] ?(?:[-()/] ?)?)"
 _EXT = r"(?: ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,5})?"
-_AHEAD = r"(?<![\w+])(?<![0-9][-.,/:])(?<![$€£¥] )(?<![$€£¥])"
-_BEHIND = r"(?![\w%$€£¥])(?![-.,/:][0-9])(?! ?(?:USD|EUR|GBP|kr|元|dollars|euros?)\b)"
+_AHEAD = r"(?<![A-Za-z0-9_+])(?<![0-9][-.,/:])(?<![$€£¥] )(?<![$€£¥])"
+_BEHIND = r"(?![A-Za-z0-9_%$€£¥])(?![-.,/:][0-9])(?! ?(?:USD|EUR|GBP|kr|元|dollars|euros?)\b)"
 
-_INTERNATIONAL = re.compile(rf"(?<![\w+])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?!\w)", re.IGNORECASE)
+_INTERNATIONAL = re.compile(rf"(?<![A-Za-z0-9_+])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])", re.IGNORECASE)
 
 
 def _shape(regex: str) -> re.Pattern[str]:
@@ -71,6 +71,8 @@ class Phones:
 
     def find(self, text: str) -> Iterator[Span]:
         """International numbers, shapes of national ones, and what follows words about calling."""
+        if not has_digits(text, 7):
+            return
         for match in _INTERNATIONAL.finditer(text):
             end = _international(match.group())
             if end:
@@ -106,10 +108,10 @@ def _international(found: str) -> int:
 
 
 def _valid_from(found: str, regions: tuple[str, ...]) -> int:
-    """How much of it is a valid number in one of the regions, dropping up to three groups from the end; 0 for nothing."""
+    """How much of it is a valid number in one of the regions, dropping up to two groups from the end; 0 for nothing."""
     if _DATE.search(found):
         return 0
-    ends = [match.end() for match in _GROUPS.finditer(found)][-4:-1]
+    ends = [match.end() for match in _GROUPS.finditer(found)][-3:-1]
     for end in (len(found), *reversed(ends)):
         if sum(char.isdigit() for char in found[:end]) < 8:
             break

@@ -86,6 +86,11 @@ def _random_values(regex: re.Pattern[str], text: str) -> Iterator[Span]:
             yield start, end
 
 
+def _long_word(text: str) -> bool:
+    """Whether anything is as long as a key; most texts have only words, and need not be looked at any closer."""
+    return max(map(len, text.split()), default=0) >= 15
+
+
 class ApiKeys:
     """Keys that say whose they are (AWS, GitHub, GitLab, OpenAI, Anthropic, Slack, Google, Stripe, …), and random characters
     behind words like "api key" or "secret"."""
@@ -94,6 +99,8 @@ class ApiKeys:
 
     def find(self, text: str) -> Iterator[Span]:
         """All of both sorts."""
+        if not _long_word(text):
+            return
         for match in _KNOWN.finditer(text):
             if looks_random(match.group()) or not match.group().startswith("sk-"):
                 yield match.span()
@@ -109,11 +116,14 @@ class Tokens:
 
     def find(self, text: str) -> Iterator[Span]:
         """All of them, without the word before."""
-        for regex in (_JWT, _GOOGLE_TOKEN):
-            for match in regex.finditer(text):
-                yield match.span()
-        yield from _random_values(_BEARER, text)
-        yield from _random_values(_TOKEN_WORDS, text)
+        small = text.casefold()
+        if "bearer" in small or "authorization" in small:
+            yield from _random_values(_BEARER, text)
+        if _long_word(text):
+            for regex in (_JWT, _GOOGLE_TOKEN):
+                for match in regex.finditer(text):
+                    yield match.span()
+            yield from _random_values(_TOKEN_WORDS, text)
 
 
 _BEGIN = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
