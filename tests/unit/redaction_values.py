@@ -50,7 +50,8 @@ def email(random: Random, held: bool) -> str:
         f"山田{last}@{host}",
     ]
     odd = [f"{first}.{last} at {host.split('.')[0]} dot com", f"o'{last}@{host}", f"{last}@bücher.example", f"{first}%x@{host}"]
-    return random.choice(forms + odd if held else forms)
+    fresh = [f"{last}.{first}@{host}".title(), f"{first}{random.randint(1960, 2009)}@{host}", f"{first}@{digits(random, 3)}.{host}"]
+    return random.choice(forms + odd + (fresh if held else []))
 
 
 def phone(random: Random, held: bool) -> str:
@@ -92,7 +93,9 @@ def phone(random: Random, held: bool) -> str:
         f"+7 916 {digits(r, 3)}-{digits(r, 2)}-{digits(r, 2)}",
         f"+61 412 {digits(r, 3)} {digits(r, 3)}",
     ]
-    return r.choice(forms + odd if held else forms)
+    fresh = [f"+1.{area}.{exchange}.{line}", f"(0171) {r.randint(2, 9)}{digits(r, 6)}", f"+49-30-{r.randint(200, 899)}{digits(r, 5)}"]
+    fresh += [f"+31 6 {r.randint(10, 58)} {digits(r, 3)} {digits(r, 3)}", f"+48 {r.choice(['501', '602', '790'])} {digits(r, 3)} {digits(r, 3)}"]
+    return r.choice(forms + odd + (fresh if held else []))
 
 
 def doubled(number: str) -> str:
@@ -111,13 +114,14 @@ def card(random: Random, held: bool) -> str:
     nineteen = doubled("62" + digits(random, 16))
     odd = [grouped(long, [4, 4, 4, 4], "."), grouped(amex, [4, 6, 5], "-"), nineteen, " ".join(long)]
     odd += [grouped(doubled("4" + digits(random, 11)), [4, 4, 4], " "), grouped(long, [4, 4, 4, 4], "  ")]
-    return random.choice(forms + odd if held else forms)
+    fresh = [grouped(long, [8, 8], " "), grouped(long, [4, 4, 4, 4], " - "), grouped(nineteen, [6, 13], " ")]
+    return random.choice(forms + odd + (fresh if held else []))
 
 
 def iban(random: Random, held: bool) -> str:
     shapes = [("DE", 18, ""), ("ES", 20, ""), ("AT", 16, ""), ("PL", 24, ""), ("BE", 12, ""), ("CH", 17, ""), ("DK", 14, "")]
     shapes += [("GB", 14, "NWBK"), ("NL", 10, "INGB"), ("IE", 14, "AIBK")]
-    country, count, bank = random.choice([*shapes, ("SE", 20, ""), ("RO", 16, "AAAA"), ("FI", 14, "")] if held else shapes)
+    country, count, bank = random.choice([*shapes, ("SE", 20, ""), ("RO", 16, "AAAA")] + ([("FI", 14, ""), ("PT", 21, ""), ("LU", 16, "")] if held else []))
     account = bank + digits(random, count)
     if country == "BE":  # the last two digits of an account there are the rest modulo 97
         account = account[:10] + f"{int(account[:10]) % 97 or 97:02d}"
@@ -133,7 +137,7 @@ def iban(random: Random, held: bool) -> str:
     whole = f"{country}{98 - int(as_number) % 97:02d}{account}"
     forms = [whole, grouped(whole, [4] * 8, " ")]
     odd = [whole.lower(), grouped(whole, [4] * 8, "-")]
-    return random.choice(forms + odd if held else forms)
+    return random.choice(forms + odd)
 
 
 def national_id(random: Random, held: bool) -> str:
@@ -242,7 +246,8 @@ def ip(random: Random, held: bool) -> str:
     groups[0] = "2001"
     forms = [four, four, f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}", ":".join(groups), f"2001:db8::{groups[4]}:{groups[5]}"]
     odd = [f"fe80::{groups[3]}:{groups[4]}:{groups[5]}:{groups[6]}", f"::ffff:{four}", ":".join(groups).upper()]
-    return r.choice(forms + odd if held else forms)
+    fresh = [f"10.{r.randint(0, 255)}.0.{r.randint(1, 254)}:{r.randint(80, 9999)}", f"[2001:db8::{groups[6]}]", f"{four}/{r.randint(8, 30)}"]
+    return r.choice(forms + odd + (fresh if held else []))
 
 
 def api_key(random: Random, held: bool) -> str:
@@ -265,7 +270,8 @@ def api_key(random: Random, held: bool) -> str:
         "hf_" + some(r, string.ascii_letters, 34),
         "npm_" + some(r, ALNUM, 36),
     ]
-    return r.choice(forms + odd if held else forms)
+    fresh = ["SG." + some(r, ALNUM, 22) + "." + some(r, ALNUM, 43), "whsec_" + some(r, ALNUM, 32), "xapp-1-A" + some(r, UPPER + DIGITS, 10) + "-" + digits(r, 13)]
+    return r.choice(forms + odd + (fresh if held else []))
 
 
 def token(random: Random, held: bool) -> str:
@@ -277,7 +283,8 @@ def token(random: Random, held: bool) -> str:
     web = f"{head}.{coded(claims)}.{some(random, ALNUM, 43)}"
     forms = [web, some(random, ALNUM, 40), some(random, "0123456789abcdef", 64)]
     odd = [some(random, ALNUM + "-_", 30) + "9aZ", "ya29." + some(random, ALNUM + "-_", 60) + "7"]
-    return random.choice(forms + odd if held else forms)
+    fresh = [base64.b64encode(some(random, ALNUM, 32).encode()).decode(), some(random, ALNUM, 24)]
+    return random.choice(forms + odd + (fresh if held else []))
 
 
 def private_key(random: Random, held: bool) -> str:
@@ -303,7 +310,8 @@ def password(random: Random, held: bool) -> str:
         f"correct-horse-{word}-{random.randint(1, 9)}",
     ]
     odd = [f"{word}{word.upper()}", f"{random.randint(10**5, 10**9)}", f"p@ss{word}", f"{word.capitalize()}#{some(random, LOWER, 3)}", word]
-    return random.choice(forms + odd if held else forms)
+    fresh = [f"{word}.{random.randint(10, 99)}", f"{random.randint(10, 99)}{word.upper()}", some(random, ALNUM, 14) + "5", f"{word}{word}"]
+    return random.choice(forms + odd + (fresh if held else []))
 
 
 def name(random: Random, held: bool) -> str:
