@@ -63,7 +63,7 @@ _IDS = (
     _id(rf"[ABCEGHJ-PRSTW-Z][ABCEGHJ-NPRSTW-Z]{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[A-D]", _british),
     _id(rf"[1-9][0-9]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}", idnr.is_valid, only_digits=True),
     _id(
-        rf"[1-478]{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[0-9][0-9AB]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{2}}",
+        rf"[1278]{_SEP}[0-9]{{2}}{_SEP}[0-9]{{2}}{_SEP}[0-9][0-9AB]{_SEP}[0-9]{{3}}{_SEP}[0-9]{{3}}{_SEP}[0-9]{{2}}",
         nir.is_valid,
         only_digits=True,
     ),

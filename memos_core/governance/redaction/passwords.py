@@ -21,7 +21,7 @@ _IS = r"(?: ?(?::|=|=>|->) ?| (?:is|was|ist|war|lautet|est|c'est|es|era|e|to|auf
 _CJK_IS = r"(?: ?(?::|=|是|为|為|は|が|는|은|->) ?)"
 _VALUE = r"(?P<quote>[\"'`<*]?)(?P<value>[^\s\"`<>]{3,128})"
 
-_TOLD = re.compile(rf"(?<![a-z])(?:{_WORDS}{_FOR}{_IS}|{_CJK}{_CJK_IS}){_VALUE}", re.IGNORECASE)
+_TOLD = re.compile(rf"(?:(?<![a-z]){_WORDS}{_FOR}{_IS}|{_CJK}{_CJK_IS}){_VALUE}", re.IGNORECASE)
 _SAID = re.compile(rf"(?<![a-z]){_WORDS} {_VALUE}", re.IGNORECASE)  # "with password x"
 _SETTING = re.compile(rf"(?<![a-z])[a-z0-9_.]{{0,30}}(?:password|passwd|pwd|pass)[\"']?(?:=|: ?| = |:=) ?{_VALUE}", re.IGNORECASE)
 _OPTION = re.compile(rf"(?<![\w-])--?(?:password|passwd|pass)[= ]{_VALUE}", re.IGNORECASE)
@@ -58,7 +58,8 @@ _NOT_ONE = frozenset(
     sicura debole lunga corta sbagliata giusta vuota nuova vecchia segreta obbligatoria uma una un eine einen ein une des les""".split()
 )
 _ENDINGS = ("ed", "ing", "able", "ible", "ful", "ive", "less", "ous", "ly", "ary")
-_CLAUSE_ENDS = re.compile(r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|in case)\b|[。，！？；、])")
+_CLAUSE_ENDS = re.compile(r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so|because|weil|please|bitte|thanks|danke)\b)")
+_SPACELESS = re.compile("[\u3000-\ua4cf\uac00-\ud7ff\uf900-\ufaff]")
 _MASKED = re.compile(r"[*•xX.#_-]+|\$?\{.*|<.*|%\w*%?|\[.*")
 
 
@@ -85,7 +86,7 @@ class Passwords:
     @staticmethod
     def _is_password(text: str, start: int, end: int, *, plain: bool, given: bool) -> bool:
         found = text[start:end]
-        if end - start < 3 or _MASKED.fullmatch(found):
+        if end - start < 3 or not (found[0].isascii() or found.isalnum()) or _MASKED.fullmatch(found):
             return False
         if found.isalpha() or found.replace("-", "").replace("'", "").isalpha():
             low = found.casefold()
@@ -99,6 +100,8 @@ class Passwords:
             return likely and bool(_CLAUSE_ENDS.match(text, end))
         if not plain and not given:
             marks = any(char in "_!@#$%&*+=^~" for char in found[:-1])
+            if found.isdecimal():
+                return len(found) > 4
             return marks or (any(char.isdigit() for char in found) and any(not char.isdigit() for char in found))
         return any(char.isdigit() or (char.isascii() and not char.isalnum()) for char in found) and not found.startswith("//")
 
@@ -106,7 +109,7 @@ class Passwords:
 def _trimmed(text: str, start: int, end: int, *, quoted: bool) -> Span:
     """Without what closes the clause; a mark that may well belong to it stays."""
     for place in range(start, end):  # Chinese puts no space before what follows
-        if text[place] in "。，！？；、」』" or (not text[place].isascii() and place > start and text[place - 1].isascii()):
+        if _SPACELESS.match(text, place):
             end = place
             break
     while end > start and text[end - 1] in ".,;:)]}>\"'`":

@@ -86,7 +86,8 @@ class Phones:
             if end and not other_number(text, match.start()):
                 yield match.start(), match.start() + end
         for match in _PLAIN.finditer(text):
-            if _CALLING.search(text[max(0, match.start() - 60) : match.start()]):
+            before = text[max(0, match.start() - 60) : match.start()]
+            if _CALLING.search(before) and not other_number(text, match.start()):
                 found = match.group()
                 if not _DATE.search(found) and (_local(found) or _valid_from(found, _PLAIN_REGIONS) == len(found)):
                     yield match.span()
@@ -115,6 +116,8 @@ def _valid_from(found: str, regions: tuple[str, ...]) -> int:
     for end in (len(found), *reversed(ends)):
         if sum(char.isdigit() for char in found[:end]) < 8:
             break
+        if found[end : end + 1] not in ("", " "):
+            continue  # in the middle of a longer number
         for region in regions:
             try:
                 if is_valid_number(parse(found[:end], region)):
