@@ -246,7 +246,7 @@ def ip(random: Random, held: bool) -> str:
     groups[0] = "2001"
     forms = [four, four, f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}", ":".join(groups), f"2001:db8::{groups[4]}:{groups[5]}"]
     odd = [f"fe80::{groups[3]}:{groups[4]}:{groups[5]}:{groups[6]}", f"::ffff:{four}", ":".join(groups).upper()]
-    fresh = [f"10.{r.randint(0, 255)}.0.{r.randint(1, 254)}:{r.randint(80, 9999)}", f"[2001:db8::{groups[6]}]", f"{four}/{r.randint(8, 30)}"]
+    fresh = [f"10.{r.randint(0, 255)}.0.{r.randint(1, 254)}", f"2001:0db8:0:0:0:0:{groups[6]}:{groups[7]}", f"2a02:{groups[1]}::1"]
     return r.choice(forms + odd + (fresh if held else []))
 
 

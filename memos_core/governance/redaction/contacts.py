@@ -85,6 +85,12 @@ _NUMBERED = re.compile(
     r"|[a-z0-9_-]+ ?(?:==|>=|<=|~=|\^)v? ?|§ ?|[a-z0-9_-]/|版本 ?)$",
     re.IGNORECASE,
 )
+_SMALL = re.compile(r"[0-9](?:\.[0-9]){3}(?![0-9])")
+_NETWORK = re.compile(
+    r"\b(?:ip|ipv4|ips|address|adresse|direccion|host|server|servidor|serveur|ping|dns|gateway|router|ssh|curl|proxy|firewall|subnet"
+    r"|login|netz\w*|reseau|red|traceroute|nslookup|whois)\b|://|@|地址|服务器",
+    re.IGNORECASE,
+)
 
 
 class Addresses:
@@ -116,7 +122,10 @@ class Addresses:
 
     @staticmethod
     def _numbered(text: str, start: int) -> bool:
-        return bool(_NUMBERED.search(text[max(0, start - 40) : start]))
+        before = text[max(0, start - 40) : start]
+        if _SMALL.match(text, start):  # 1.4.0.2 is a version, unless somebody speaks of networks
+            return not _NETWORK.search(before)
+        return bool(_NUMBERED.search(before))
 
 
 def _is_address(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:

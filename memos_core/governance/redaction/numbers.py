@@ -57,7 +57,8 @@ class Cards:
         for groups in runs(text, 13):
             begin = 0
             while begin < len(groups):
-                found = self._from(text, groups, begin)
+                within = begin > 0 and text[groups[begin][0] - 1] in "-._/" and text[groups[begin][0] - 2].isdigit()
+                found = 0 if within else self._from(text, groups, begin)  # no card begins in the middle of a longer number
                 if found and not other_number(text, groups[begin][0]):
                     yield groups[begin][0], groups[found - 1][1]
                     begin = found

@@ -57,7 +57,9 @@ _NOT_ONE = frozenset(
     obligatorio necesaria requerida perdida igual siempre nunca tambien demasiado coisa fraca curta longa errada certa importante
     sicura debole lunga corta sbagliata giusta vuota nuova vecchia segreta obbligatoria uma una un eine einen ein une des les""".split()
 )
-_ENDINGS = ("ed", "ing", "able", "ible", "ful", "ive", "less", "ous", "ly", "ary")
+_NOT_ONE_COMPOUND = ("secure", "correct", "valid", "known", "sicher", "richtig", "gultig", "bekannt", "segura", "seguro", "sicura")
+_ENDINGS = ("ed", "ing", "able", "ible", "ful", "ive", "less", "ous", "ly", "ary", "ig", "lich", "isch", "bar", "los", "haft", "alt",
+            "ado", "ada", "ido", "ida", "ato", "ata", "uto", "uta", "ique", "eux", "euse", "aire", "oire", "orio", "oria", "oso", "osa")
 _CLAUSE_ENDS = re.compile(r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so|because|weil|please|bitte|thanks|danke)\b)")
 _SPACELESS = re.compile("[\u3000-\ua4cf\uac00-\ud7ff\uf900-\ufaff]")
 _MASKED = re.compile(r"[*•xX.#_-]+|\$?\{.*|<.*|%\w*%?|\[.*")
@@ -90,7 +92,7 @@ class Passwords:
             return False
         if found.isalpha() or found.replace("-", "").replace("'", "").isalpha():
             low = found.casefold()
-            if low in _NOT_ONE:
+            if low in _NOT_ONE or any(low.endswith(said) for said in _NOT_ONE_COMPOUND):
                 return False
             if found.isascii() and found.isalpha() and not (found.islower() or found.isupper() or found.istitle()):
                 return True  # mixed inside

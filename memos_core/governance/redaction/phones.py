@@ -24,7 +24,7 @@ _EXT = r"(?: ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,5})?"
 _AHEAD = r"(?<![A-Za-z0-9_+])(?<![0-9][-.,/:])(?<![$€£¥] )(?<![$€£¥])"
 _BEHIND = r"(?![A-Za-z0-9_%$€£¥])(?![-.,/:][0-9])(?! ?(?:USD|EUR|GBP|kr|元|dollars|euros?)\b)"
 
-_INTERNATIONAL = re.compile(rf"(?<![A-Za-z0-9_+])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])", re.IGNORECASE)
+_INTERNATIONAL = re.compile(rf"(?<![A-Za-z0-9_+])(?<![0-9][-./])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])", re.IGNORECASE)
 
 
 def _shape(regex: str) -> re.Pattern[str]:
