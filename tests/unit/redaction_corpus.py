@@ -11,7 +11,13 @@ from redaction_values import LOWER, MAKERS, NAMES, UPPER, digits, some
 
 FOLDER = Path(__file__).parents[1] / "data" / "redaction"
 KINDS = tuple(MAKERS)
-ZERO_WIDTH = ["\u200b", "\u200c", "\u2060", "\u00ad", "\ufeff"]  # zero-width space, non-joiner, word joiner, soft hyphen, BOM
+ZERO_WIDTH = [
+    "\u200b",
+    "\u200c",
+    "\u2060",
+    "\u00ad",
+    "\ufeff",
+]  # zero-width space, non-joiner, word joiner, soft hyphen, BOM
 
 
 class Turn(NamedTuple):
@@ -34,9 +40,13 @@ def disguised(random: Random, value: str, kind: str) -> tuple[str, str]:
     trick = random.choice(["none"] * 7 + ["full-width", "zero-width", "no-break space", "combining"])
     if trick == "full-width":
         letters = kind in ("iban", "national-id", "password", "api-key")
-        return "".join(chr(ord(c) + 0xFEE0) if c.isdigit() or (letters and "!" <= c <= "~") else c for c in value), trick
+        return "".join(
+            chr(ord(c) + 0xFEE0) if c.isdigit() or (letters and "!" <= c <= "~") else c for c in value
+        ), trick
     if trick == "zero-width":
-        return "".join(c + (random.choice(ZERO_WIDTH) if random.random() < 0.3 else "") for c in value[:-1]) + value[-1], trick
+        return "".join(c + (random.choice(ZERO_WIDTH) if random.random() < 0.3 else "") for c in value[:-1]) + value[
+            -1
+        ], trick
     if trick == "no-break space" and " " in value and kind != "private-key":
         return value.replace(" ", random.choice(["\u00a0", "\u202f", "\u2007"])), trick
     if trick == "combining":
@@ -68,19 +78,59 @@ def positives(part: str, seed: int, count: int) -> list[Turn]:
 def blanks(random: Random) -> dict[str, str]:
     """What is put into the hard negatives."""
     r = random
-    year, month, day, hour, minute = r.randint(1900, 2039), r.randint(1, 12), r.randint(1, 28), r.randint(0, 23), r.randint(0, 59)
-    dates = [f"{year}-{month:02d}-{day:02d}", f"{day:02d}.{month:02d}.{year}", f"{month}/{day}/{year}", f"{day}/{month}/{year % 100:02d}"]
-    dates += [f"{year}/{month:02d}/{day:02d}", f"{day}. {month}. {year}", f"{day:02d}-{month:02d}-{year}", f"{year}{month:02d}{day:02d}"]
-    prices = [f"${r.randint(1, 9999)}.{r.randint(0, 99):02d}", f"{r.randint(1, 999)},{r.randint(0, 99):02d} €", f"{r.randint(1, 9)},{digits(r, 3)},{digits(r, 3)} USD"]
-    prices += [f"{r.randint(1, 99)}.{digits(r, 3)}.{digits(r, 3)},00 EUR", f"¥{r.randint(100, 99999)}", f"{r.randint(1, 99)} {digits(r, 3)} {digits(r, 3)} kr"]
-    versions = [f"{r.randint(0, 20)}.{r.randint(0, 30)}.{r.randint(0, 99)}", f"{r.randint(1, 130)}.0.{r.randint(1000, 9999)}.{r.randint(1, 250)}"]
-    versions += [f"{r.randint(1, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}", f"{r.randint(1, 9)}.{r.randint(0, 9)}rc{r.randint(1, 4)}"]
-    orders = [digits(r, r.choice([6, 8, 9, 12])), f"{digits(r, 3)}-{digits(r, 7)}-{digits(r, 7)}", some(r, UPPER, 2) + digits(r, 8), f"{year}-{digits(r, 5)}"]
+    year, month, day, hour, minute = (
+        r.randint(1900, 2039),
+        r.randint(1, 12),
+        r.randint(1, 28),
+        r.randint(0, 23),
+        r.randint(0, 59),
+    )
+    dates = [
+        f"{year}-{month:02d}-{day:02d}",
+        f"{day:02d}.{month:02d}.{year}",
+        f"{month}/{day}/{year}",
+        f"{day}/{month}/{year % 100:02d}",
+    ]
+    dates += [
+        f"{year}/{month:02d}/{day:02d}",
+        f"{day}. {month}. {year}",
+        f"{day:02d}-{month:02d}-{year}",
+        f"{year}{month:02d}{day:02d}",
+    ]
+    prices = [
+        f"${r.randint(1, 9999)}.{r.randint(0, 99):02d}",
+        f"{r.randint(1, 999)},{r.randint(0, 99):02d} €",
+        f"{r.randint(1, 9)},{digits(r, 3)},{digits(r, 3)} USD",
+    ]
+    prices += [
+        f"{r.randint(1, 99)}.{digits(r, 3)}.{digits(r, 3)},00 EUR",
+        f"¥{r.randint(100, 99999)}",
+        f"{r.randint(1, 99)} {digits(r, 3)} {digits(r, 3)} kr",
+    ]
+    versions = [
+        f"{r.randint(0, 20)}.{r.randint(0, 30)}.{r.randint(0, 99)}",
+        f"{r.randint(1, 130)}.0.{r.randint(1000, 9999)}.{r.randint(1, 250)}",
+    ]
+    versions += [
+        f"{r.randint(1, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}",
+        f"{r.randint(1, 9)}.{r.randint(0, 9)}rc{r.randint(1, 4)}",
+    ]
+    orders = [
+        digits(r, r.choice([6, 8, 9, 12])),
+        f"{digits(r, 3)}-{digits(r, 7)}-{digits(r, 7)}",
+        some(r, UPPER, 2) + digits(r, 8),
+        f"{year}-{digits(r, 5)}",
+    ]
     isbn = "978" + digits(r, 9)
     isbn += str(-sum(int(d) * (3 if i % 2 else 1) for i, d in enumerate(isbn)) % 10)
     ten = digits(r, 9)
     ten += "0123456789X"[sum(int(d) * (i + 1) for i, d in enumerate(ten)) % 11]
-    isbns = [isbn, f"{isbn[:3]}-{isbn[3]}-{isbn[4:8]}-{isbn[8:12]}-{isbn[12]}", f"{ten[0]}-{ten[1:4]}-{ten[4:9]}-{ten[9]}", ten]
+    isbns = [
+        isbn,
+        f"{isbn[:3]}-{isbn[3]}-{isbn[4:8]}-{isbn[8:12]}-{isbn[12]}",
+        f"{ten[0]}-{ten[1:4]}-{ten[4:9]}-{ten[9]}",
+        ten,
+    ]
     hexa = "0123456789abcdef"
     uuid = "-".join(some(r, hexa, count) for count in (8, 4, 4, 4, 12))
     return {

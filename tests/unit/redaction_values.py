@@ -37,7 +37,10 @@ def grouped(number: str, sizes: list[int], separator: str) -> str:
 
 
 def email(random: Random, held: bool) -> str:
-    first, last = random.choice(["dora", "t.wojcik", "priya", "info", "anna"]), random.choice(["lind", "hq", "smith", "77"])
+    first, last = (
+        random.choice(["dora", "t.wojcik", "priya", "info", "anna"]),
+        random.choice(["lind", "hq", "smith", "77"]),
+    )
     hosts = ["example.com", "mail.example.co.uk", "firma-mueller.de", "uni.edu", "sub.team.io", "post.example.museum"]
     host = random.choice(hosts)
     forms = [
@@ -49,8 +52,17 @@ def email(random: Random, held: bool) -> str:
         f"jürgen.{last}@{host}",
         f"山田{last}@{host}",
     ]
-    odd = [f"{first}.{last} at {host.split('.')[0]} dot com", f"o'{last}@{host}", f"{last}@bücher.example", f"{first}%x@{host}"]
-    fresh = [f"{last}.{first}@{host}".title(), f"{first}{random.randint(1960, 2009)}@{host}", f"{first}@{digits(random, 3)}.{host}"]
+    odd = [
+        f"{first}.{last} at {host.split('.')[0]} dot com",
+        f"o'{last}@{host}",
+        f"{last}@bücher.example",
+        f"{first}%x@{host}",
+    ]
+    fresh = [
+        f"{last}.{first}@{host}".title(),
+        f"{first}{random.randint(1960, 2009)}@{host}",
+        f"{first}@{digits(random, 3)}.{host}",
+    ]
     return random.choice(forms + odd + (fresh if held else []))
 
 
@@ -93,8 +105,15 @@ def phone(random: Random, held: bool) -> str:
         f"+7 916 {digits(r, 3)}-{digits(r, 2)}-{digits(r, 2)}",
         f"+61 412 {digits(r, 3)} {digits(r, 3)}",
     ]
-    fresh = [f"+1.{area}.{exchange}.{line}", f"(0171) {r.randint(2, 9)}{digits(r, 6)}", f"+49-30-{r.randint(200, 899)}{digits(r, 5)}"]
-    fresh += [f"+31 6 {r.randint(10, 58)} {digits(r, 3)} {digits(r, 3)}", f"+48 {r.choice(['501', '602', '790'])} {digits(r, 3)} {digits(r, 3)}"]
+    fresh = [
+        f"+1.{area}.{exchange}.{line}",
+        f"(0171) {r.randint(2, 9)}{digits(r, 6)}",
+        f"+49-30-{r.randint(200, 899)}{digits(r, 5)}",
+    ]
+    fresh += [
+        f"+31 6 {r.randint(10, 58)} {digits(r, 3)} {digits(r, 3)}",
+        f"+48 {r.choice(['501', '602', '790'])} {digits(r, 3)} {digits(r, 3)}",
+    ]
     return r.choice(forms + odd + (fresh if held else []))
 
 
@@ -110,7 +129,13 @@ def doubled(number: str) -> str:
 def card(random: Random, held: bool) -> str:
     long = doubled(random.choice(["4", "51", "55", "2221", "6011", "3530"]).ljust(4, "0") + digits(random, 11))
     amex = doubled(random.choice(["34", "37"]) + digits(random, 12))
-    forms = [long, grouped(long, [4, 4, 4, 4], " "), grouped(long, [4, 4, 4, 4], "-"), amex, grouped(amex, [4, 6, 5], " ")]
+    forms = [
+        long,
+        grouped(long, [4, 4, 4, 4], " "),
+        grouped(long, [4, 4, 4, 4], "-"),
+        amex,
+        grouped(amex, [4, 6, 5], " "),
+    ]
     nineteen = doubled("62" + digits(random, 16))
     odd = [grouped(long, [4, 4, 4, 4], "."), grouped(amex, [4, 6, 5], "-"), nineteen, " ".join(long)]
     odd += [grouped(doubled("4" + digits(random, 11)), [4, 4, 4], " "), grouped(long, [4, 4, 4, 4], "  ")]
@@ -119,9 +144,20 @@ def card(random: Random, held: bool) -> str:
 
 
 def iban(random: Random, held: bool) -> str:
-    shapes = [("DE", 18, ""), ("ES", 20, ""), ("AT", 16, ""), ("PL", 24, ""), ("BE", 12, ""), ("CH", 17, ""), ("DK", 14, "")]
+    shapes = [
+        ("DE", 18, ""),
+        ("ES", 20, ""),
+        ("AT", 16, ""),
+        ("PL", 24, ""),
+        ("BE", 12, ""),
+        ("CH", 17, ""),
+        ("DK", 14, ""),
+    ]
     shapes += [("GB", 14, "NWBK"), ("NL", 10, "INGB"), ("IE", 14, "AIBK")]
-    country, count, bank = random.choice([*shapes, ("SE", 20, ""), ("RO", 16, "AAAA")] + ([("FI", 14, ""), ("PT", 21, ""), ("LU", 16, "")] if held else []))
+    country, count, bank = random.choice(
+        [*shapes, ("SE", 20, ""), ("RO", 16, "AAAA")]
+        + ([("FI", 14, ""), ("PT", 21, ""), ("LU", 16, "")] if held else [])
+    )
     account = bank + digits(random, count)
     if country == "BE":  # the last two digits of an account there are the rest modulo 97
         account = account[:10] + f"{int(account[:10]) % 97 or 97:02d}"
@@ -198,7 +234,10 @@ def italian(random: Random, held: bool) -> str:
 
 def chinese(random: Random, held: bool) -> str:
     r = random
-    body = r.choice(["110101", "310104", "440305", "510107"]) + f"{r.randint(1940, 2015)}{r.randint(1, 12):02d}{r.randint(1, 28):02d}"
+    body = (
+        r.choice(["110101", "310104", "440305", "510107"])
+        + f"{r.randint(1940, 2015)}{r.randint(1, 12):02d}{r.randint(1, 28):02d}"
+    )
     body += digits(r, 3)
     total = sum(int(d) * w for d, w in zip(body, [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], strict=True))
     whole = body + "10X98765432"[total % 11]
@@ -228,7 +267,13 @@ def aadhaar(random: Random, held: bool) -> str:
 
 
 def pan(random: Random, held: bool) -> str:
-    return some(random, UPPER, 3) + random.choice("PCFH") + random.choice(UPPER) + f"{random.randint(1, 9999):04d}" + random.choice(UPPER)
+    return (
+        some(random, UPPER, 3)
+        + random.choice("PCFH")
+        + random.choice(UPPER)
+        + f"{random.randint(1, 9999):04d}"
+        + random.choice(UPPER)
+    )
 
 
 def brazilian(random: Random, held: bool) -> str:
@@ -244,9 +289,19 @@ def ip(random: Random, held: bool) -> str:
     four = ".".join(str(r.randint(1, 254)) for _ in range(4))
     groups = [f"{r.randint(4096, 65535):x}" for _ in range(8)]
     groups[0] = "2001"
-    forms = [four, four, f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}", ":".join(groups), f"2001:db8::{groups[4]}:{groups[5]}"]
+    forms = [
+        four,
+        four,
+        f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}",
+        ":".join(groups),
+        f"2001:db8::{groups[4]}:{groups[5]}",
+    ]
     odd = [f"fe80::{groups[3]}:{groups[4]}:{groups[5]}:{groups[6]}", f"::ffff:{four}", ":".join(groups).upper()]
-    fresh = [f"10.{r.randint(0, 255)}.0.{r.randint(1, 254)}", f"2001:0db8:0:0:0:0:{groups[6]}:{groups[7]}", f"2a02:{groups[1]}::1"]
+    fresh = [
+        f"10.{r.randint(0, 255)}.0.{r.randint(1, 254)}",
+        f"2001:0db8:0:0:0:0:{groups[6]}:{groups[7]}",
+        f"2a02:{groups[1]}::1",
+    ]
     return r.choice(forms + odd + (fresh if held else []))
 
 
@@ -270,7 +325,11 @@ def api_key(random: Random, held: bool) -> str:
         "hf_" + some(r, string.ascii_letters, 34),
         "npm_" + some(r, ALNUM, 36),
     ]
-    fresh = ["SG." + some(r, ALNUM, 22) + "." + some(r, ALNUM, 43), "whsec_" + some(r, ALNUM, 32), "xapp-1-A" + some(r, UPPER + DIGITS, 10) + "-" + digits(r, 13)]
+    fresh = [
+        "SG." + some(r, ALNUM, 22) + "." + some(r, ALNUM, 43),
+        "whsec_" + some(r, ALNUM, 32),
+        "xapp-1-A" + some(r, UPPER + DIGITS, 10) + "-" + digits(r, 13),
+    ]
     return r.choice(forms + odd + (fresh if held else []))
 
 
@@ -309,8 +368,19 @@ def password(random: Random, held: bool) -> str:
         f"{word}_{some(random, LOWER, 4)}X",
         f"correct-horse-{word}-{random.randint(1, 9)}",
     ]
-    odd = [f"{word}{word.upper()}", f"{random.randint(10**5, 10**9)}", f"p@ss{word}", f"{word.capitalize()}#{some(random, LOWER, 3)}", word]
-    fresh = [f"{word}.{random.randint(10, 99)}", f"{random.randint(10, 99)}{word.upper()}", some(random, ALNUM, 14) + "5", f"{word}{word}"]
+    odd = [
+        f"{word}{word.upper()}",
+        f"{random.randint(10**5, 10**9)}",
+        f"p@ss{word}",
+        f"{word.capitalize()}#{some(random, LOWER, 3)}",
+        word,
+    ]
+    fresh = [
+        f"{word}.{random.randint(10, 99)}",
+        f"{random.randint(10, 99)}{word.upper()}",
+        some(random, ALNUM, 14) + "5",
+        f"{word}{word}",
+    ]
     return random.choice(forms + odd + (fresh if held else []))
 
 

@@ -58,7 +58,12 @@ class Emails:
             return opened if opened >= 0 else end
         spaceless = bool(_IDEOGRAPH.match(text, end - 1)) if end else False
         while start > 0 and end - start < _LONGEST_LOCAL and _LOCAL.match(text, start - 1):
-            if bool(_IDEOGRAPH.match(text, start - 1)) and not spaceless and text[start].isascii() and text[start].isalnum():
+            if (
+                bool(_IDEOGRAPH.match(text, start - 1))
+                and not spaceless
+                and text[start].isascii()
+                and text[start].isalnum()
+            ):
                 # Chinese before Latin: a sentence, or a name of both? Only what is one word is a name.
                 if not _short_word(text, start):
                     break
@@ -114,7 +119,12 @@ class Addresses:
             if end - start > 45 or text.count(":", start, end) < 2:
                 continue
             before, after = text[start - 1 : start], text[end : end + 1]
-            if (before.isalnum() and before.isascii()) or before == "_" or (after.isalnum() and after.isascii()) or after == "_":
+            if (
+                (before.isalnum() and before.isascii())
+                or before == "_"
+                or (after.isalnum() and after.isascii())
+                or after == "_"
+            ):
                 continue
             found = text[start:end]
             if any(char.isdecimal() for char in found) and _is_address(IPv6Address, found):

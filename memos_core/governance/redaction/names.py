@@ -16,7 +16,9 @@ _BETWEEN = re.compile(r"[ \t\r\n'.\-_]{1,3}")
 
 
 def _small(text: str) -> str:
-    return text.casefold().replace("\u0131", "i")  # Turkish has two letters i; in capitals they are mistaken for each other
+    return text.casefold().replace(
+        "\u0131", "i"
+    )  # Turkish has two letters i; in capitals they are mistaken for each other
 
 
 class Names:

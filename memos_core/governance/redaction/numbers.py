@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 from memos_core.errors import MissingPackage
-
-try:
-    from stdnum import iban, luhn
-except ImportError as error:
-    raise MissingPackage("python-stdnum", "governance", "finding card numbers, IBANs and national ids") from error
 
 Span = tuple[int, int]
 Group = Span
@@ -23,6 +20,14 @@ _OTHER_NUMBER = re.compile(
     r"|reference|ref|case id|sendungsnummer)\b[^0-9]{0,12}$|(?:订单号|单号)[^0-9]{0,4}$",
     re.IGNORECASE,
 )
+
+
+def checks(name: str) -> Any:
+    """The module of `stdnum` that knows the checks of a kind of number ("luhn", "de.idnr")."""
+    try:
+        return import_module(f"stdnum.{name}")
+    except ImportError as error:
+        raise MissingPackage("python-stdnum", "governance", "finding card numbers, IBANs and national ids") from error
 
 
 def has_digits(text: str, count: int) -> bool:
@@ -52,21 +57,25 @@ class Cards:
 
     kind = "card"
 
+    def __init__(self) -> None:
+        self._luhn = checks("luhn")
+
     def find(self, text: str) -> Iterator[Span]:
         """Tries each group of digits as the first one of a card; at most 19 groups are looked at for each."""
         for groups in runs(text, 13):
             begin = 0
             while begin < len(groups):
                 within = begin > 0 and text[groups[begin][0] - 1] in "-._/" and text[groups[begin][0] - 2].isdigit()
-                found = 0 if within else self._from(text, groups, begin)  # no card begins in the middle of a longer number
+                found = (
+                    0 if within else self._from(text, groups, begin)
+                )  # no card begins in the middle of a longer number
                 if found and not other_number(text, groups[begin][0]):
                     yield groups[begin][0], groups[found - 1][1]
                     begin = found
                 else:
                     begin += 1
 
-    @staticmethod
-    def _from(text: str, groups: list[Group], begin: int) -> int:
+    def _from(self, text: str, groups: list[Group], begin: int) -> int:
         """The number of the group behind the longest card that begins with this group, or 0."""
         number, best = "", 0
         for place in range(begin, min(begin + 19, len(groups))):
@@ -77,7 +86,12 @@ class Cards:
             if len(number) > 19:
                 break
             alone = place + 1 - begin
-            if len(number) >= 13 and _issued(number) and (alone <= 6 or alone == len(number)) and luhn.is_valid(number):
+            if (
+                len(number) >= 13
+                and _issued(number)
+                and (alone <= 6 or alone == len(number))
+                and self._luhn.is_valid(number)
+            ):
                 best = place + 1
         return best
 
@@ -119,6 +133,9 @@ class Ibans:
 
     kind = "iban"
 
+    def __init__(self) -> None:
+        self._iban = checks("iban")
+
     def find(self, text: str) -> Iterator[Span]:
         """The longest beginning of each candidate that is an IBAN."""
         if not has_digits(text, 4):
@@ -128,7 +145,7 @@ class Ibans:
             places = [place for place, char in enumerate(candidate) if char.isalnum()]
             plain = "".join(candidate[place] for place in places).upper()
             for length in reversed(_checked_lengths(plain)):
-                if iban.is_valid(plain[:length], check_country=False):
+                if self._iban.is_valid(plain[:length], check_country=False):
                     end = start + places[length - 1] + 1
                     if not (text[end : end + 1].isalnum() and text[end : end + 1].isascii()):
                         yield start, end

@@ -23,9 +23,14 @@ _VALUE = r"(?P<quote>[\"'`<*]?)(?P<value>[^\s\"`<>]{3,128})"
 
 _TOLD = re.compile(rf"(?:(?<![a-z]){_WORDS}{_FOR}{_IS}|{_CJK}{_CJK_IS}){_VALUE}", re.IGNORECASE)
 _SAID = re.compile(rf"(?<![a-z]){_WORDS} {_VALUE}", re.IGNORECASE)  # "with password x"
-_SETTING = re.compile(rf"(?<![a-z])[a-z0-9_.]{{0,30}}(?:password|passwd|pwd|pass)[\"']?(?:=|: ?| = |:=) ?{_VALUE}", re.IGNORECASE)
+_SETTING = re.compile(
+    rf"(?<![a-z])[a-z0-9_.]{{0,30}}(?:password|passwd|pwd|pass)[\"']?(?:=|: ?| = |:=) ?{_VALUE}", re.IGNORECASE
+)
 _OPTION = re.compile(rf"(?<![\w-])--?(?:password|passwd|pass)[= ]{_VALUE}", re.IGNORECASE)
-_PIN = re.compile(r"(?<![a-z])pin(?:-?code)?(?: (?:is|ist|est|es|was)|:| =|=)? ?(?P<value>[0-9]{4,8})(?![0-9]|[.,:/-][0-9])", re.IGNORECASE)
+_PIN = re.compile(
+    r"(?<![a-z])pin(?:-?code)?(?: (?:is|ist|est|es|was)|:| =|=)? ?(?P<value>[0-9]{4,8})(?![0-9]|[.,:/-][0-9])",
+    re.IGNORECASE,
+)
 _IN_ADDRESS = re.compile(r"[a-z]://[^\s:/@]{1,64}:(?P<value>[^\s/@]{1,128})@", re.IGNORECASE)
 _BACKWARDS = re.compile(
     r"(?<!\S)(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{4,128})[\"'`]?,? (?:is|as|ist|est|es|was|e) (?:(?:my|the|your|our|mein|das|mon|le|mi|la|a|minha)"
@@ -57,10 +62,58 @@ _NOT_ONE = frozenset(
     obligatorio necesaria requerida perdida igual siempre nunca tambien demasiado coisa fraca curta longa errada certa importante
     sicura debole lunga corta sbagliata giusta vuota nuova vecchia segreta obbligatoria uma una un eine einen ein une des les""".split()
 )
-_NOT_ONE_COMPOUND = ("secure", "correct", "valid", "known", "sicher", "richtig", "gultig", "bekannt", "segura", "seguro", "sicura")
-_ENDINGS = ("ed", "ing", "able", "ible", "ful", "ive", "less", "ous", "ly", "ary", "ig", "lich", "isch", "bar", "los", "haft", "alt",
-            "ado", "ada", "ido", "ida", "ato", "ata", "uto", "uta", "ique", "eux", "euse", "aire", "oire", "orio", "oria", "oso", "osa")
-_CLAUSE_ENDS = re.compile(r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so|because|weil|please|bitte|thanks|danke)\b)")
+_NOT_ONE_COMPOUND = (
+    "secure",
+    "correct",
+    "valid",
+    "known",
+    "sicher",
+    "richtig",
+    "gultig",
+    "bekannt",
+    "segura",
+    "seguro",
+    "sicura",
+)
+_ENDINGS = (
+    "ed",
+    "ing",
+    "able",
+    "ible",
+    "ful",
+    "ive",
+    "less",
+    "ous",
+    "ly",
+    "ary",
+    "ig",
+    "lich",
+    "isch",
+    "bar",
+    "los",
+    "haft",
+    "alt",
+    "ado",
+    "ada",
+    "ido",
+    "ida",
+    "ato",
+    "ata",
+    "uto",
+    "uta",
+    "ique",
+    "eux",
+    "euse",
+    "aire",
+    "oire",
+    "orio",
+    "oria",
+    "oso",
+    "osa",
+)
+_CLAUSE_ENDS = re.compile(
+    r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so|because|weil|please|bitte|thanks|danke)\b)"
+)
 _SPACELESS = re.compile("[\u3000-\ua4cf\uac00-\ud7ff\uf900-\ufaff]")
 _MASKED = re.compile(r"[*•xX.#_-]+|\$?\{.*|<.*|%\w*%?|\[.*")
 
@@ -105,7 +158,9 @@ class Passwords:
             if found.isdecimal():
                 return len(found) > 4
             return marks or (any(char.isdigit() for char in found) and any(not char.isdigit() for char in found))
-        return any(char.isdigit() or (char.isascii() and not char.isalnum()) for char in found) and not found.startswith("//")
+        return any(
+            char.isdigit() or (char.isascii() and not char.isalnum()) for char in found
+        ) and not found.startswith("//")
 
 
 def _trimmed(text: str, start: int, end: int, *, quoted: bool) -> Span:

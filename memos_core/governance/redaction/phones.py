@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 from memos_core.errors import MissingPackage
 from memos_core.governance.redaction.numbers import has_digits, other_number
-
-try:
-    from phonenumbers import NumberParseException, is_possible_number, is_valid_number, parse
-except ImportError as error:
-    raise MissingPackage("phonenumbers", "governance", "finding phone numbers") from error
 
 Span = tuple[int, int]
 
@@ -24,7 +21,10 @@ _EXT = r"(?: ?(?:x|ext\.?|extension|durchwahl|poste) ?[0-9]{1,5})?"
 _AHEAD = r"(?<![A-Za-z0-9_+])(?<![0-9][-.,/:])(?<![$€£¥] )(?<![$€£¥])"
 _BEHIND = r"(?![A-Za-z0-9_%$€£¥])(?![-.,/:][0-9])(?! ?(?:USD|EUR|GBP|kr|元|dollars|euros?)\b)"
 
-_INTERNATIONAL = re.compile(rf"(?<![A-Za-z0-9_+])(?<![0-9][-./])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])", re.IGNORECASE)
+_INTERNATIONAL = re.compile(
+    rf"(?<![A-Za-z0-9_+])(?<![0-9][-./])(?:\+ ?|00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])",
+    re.IGNORECASE,
+)
 
 
 def _shape(regex: str) -> re.Pattern[str]:
@@ -57,8 +57,8 @@ _PLAIN = re.compile(rf"{_AHEAD}\(?[0-9](?:{_SEP}?[0-9]){{6,12}}{_EXT}{_BEHIND}",
 _PLAIN_REGIONS = ("US", "ES", "IN", "CN", "IT", "BR", "MX", "PL", "PT", "RU", "DK", "NO", *_TRUNK_REGIONS)
 
 _DATE = re.compile(
-    r"(?<![0-9])(?:(?:19|20)[0-9]{2} ?([-./]) ?[01]?[0-9] ?\1 ?[0-3]?[0-9]|[0-3]?[0-9] ?([-./]) ?[0-3]?[0-9] ?\2 ?(?:19|20)?[0-9]{2}"
-    r"|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2})(?![0-9])"
+    r"(?<![0-9])(?<![0-9][-./])(?:(?:19|20)[0-9]{2} ?([-./]) ?[01]?[0-9] ?\1 ?[0-3]?[0-9]|[0-3]?[0-9] ?([-./]) ?[0-3]?[0-9] ?\2 ?(?:19|20)?[0-9]{2}"
+    r"|(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])|(?:19|20)[0-9]{2} ?- ?(?:19|20)[0-9]{2})(?![0-9]|[-./][0-9])"
 )
 _GROUPS = re.compile(r"[0-9]+")
 _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[ .,][0-9]{3})+")
@@ -69,12 +69,18 @@ class Phones:
 
     kind = "phone"
 
+    def __init__(self) -> None:
+        try:
+            self._tables: Any = import_module("phonenumbers")
+        except ImportError as error:
+            raise MissingPackage("phonenumbers", "governance", "finding phone numbers") from error
+
     def find(self, text: str) -> Iterator[Span]:
         """International numbers, shapes of national ones, and what follows words about calling."""
         if not has_digits(text, 7):
             return
         for match in _INTERNATIONAL.finditer(text):
-            end = _international(match.group())
+            end = self._international(match.group())
             if end:
                 yield match.start(), match.start() + end
         for shape in _SHAPES:
@@ -82,49 +88,48 @@ class Phones:
                 if not other_number(text, match.start()) and not _DATE.fullmatch(match.group()):
                     yield match.span()
         for match in _TRUNK.finditer(text):
-            end = _valid_from(match.group(), _TRUNK_REGIONS)
+            end = self._valid_from(match.group(), _TRUNK_REGIONS)
             if end and not other_number(text, match.start()):
                 yield match.start(), match.start() + end
         for match in _PLAIN.finditer(text):
             before = text[max(0, match.start() - 60) : match.start()]
             if _CALLING.search(before) and not other_number(text, match.start()):
                 found = match.group()
-                if not _DATE.search(found) and (_local(found) or _valid_from(found, _PLAIN_REGIONS) == len(found)):
+                if not _DATE.search(found) and (_local(found) or self._valid_from(found, _PLAIN_REGIONS) == len(found)):
                     yield match.span()
 
-
-def _international(found: str) -> int:
-    """How much of what begins with + or 00 is a number that could be called; 0 for nothing of it."""
-    plus = found.lstrip("(").startswith("+")
-    number = found if plus else "+" + found[2:]
-    ends = [match.end() for match in _GROUPS.finditer(number)][-4:]
-    for test in (is_valid_number, is_possible_number) if plus else (is_valid_number,):
-        for end in (len(number), *reversed(ends)):
-            try:
-                if test(parse(number[:end].lstrip("("), None)):
-                    return len(found) - (len(number) - end)
-            except NumberParseException:
-                continue
-    return 0
-
-
-def _valid_from(found: str, regions: tuple[str, ...]) -> int:
-    """How much of it is a valid number in one of the regions, dropping up to two groups from the end; 0 for nothing."""
-    if _DATE.search(found):
+    def _international(self, found: str) -> int:
+        """How much of what begins with + or 00 is a number that could be called; 0 for nothing of it."""
+        plus = found.lstrip("(").startswith("+")
+        number = found if plus else "+" + found[2:]
+        ends = [match.end() for match in _GROUPS.finditer(number)][-4:]
+        tests = (self._tables.is_valid_number, self._tables.is_possible_number)
+        for test in tests if plus else tests[:1]:
+            for end in (len(number), *reversed(ends)):
+                try:
+                    if test(self._tables.parse(number[:end].lstrip("("), None)):
+                        return len(found) - (len(number) - end)
+                except self._tables.NumberParseException:
+                    continue
         return 0
-    ends = [match.end() for match in _GROUPS.finditer(found)][-3:-1]
-    for end in (len(found), *reversed(ends)):
-        if sum(char.isdigit() for char in found[:end]) < 8:
-            break
-        if found[end : end + 1] not in ("", " "):
-            continue  # in the middle of a longer number
-        for region in regions:
-            try:
-                if is_valid_number(parse(found[:end], region)):
-                    return end
-            except NumberParseException:
-                continue
-    return 0
+
+    def _valid_from(self, found: str, regions: tuple[str, ...]) -> int:
+        """How much of it is a valid number in one of the regions, dropping up to two groups from the end; 0 for nothing."""
+        if _DATE.search(found):
+            return 0
+        ends = [match.end() for match in _GROUPS.finditer(found)][-3:-1]
+        for end in (len(found), *reversed(ends)):
+            if sum(char.isdigit() for char in found[:end]) < 8:
+                break
+            if found[end : end + 1] not in ("", " "):
+                continue  # in the middle of a longer number
+            for region in regions:
+                try:
+                    if self._tables.is_valid_number(self._tables.parse(found[:end], region)):
+                        return end
+                except self._tables.NumberParseException:
+                    continue
+        return 0
 
 
 def _local(found: str) -> bool:

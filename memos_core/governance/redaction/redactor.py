@@ -168,10 +168,14 @@ class Redactor:
         except Exception as error:  # noqa: BLE001 - whatever a rule of one's own raises may quote the text
             failed = type(error).__name__
         if failed:  # outside of the handler: nothing of the error goes on
-            raise InvalidConfig(f"the redaction rule {each.kind!r} failed with {failed} on a text of {len(text)} characters")
+            raise InvalidConfig(
+                f"the redaction rule {each.kind!r} failed with {failed} on a text of {len(text)} characters"
+            )
         for span in spans:
             if len(span) != 2 or not 0 <= span[0] < span[1] <= len(text):
-                raise InvalidConfig(f"the redaction rule {each.kind!r} found a place that is none in {len(text)} characters")
+                raise InvalidConfig(
+                    f"the redaction rule {each.kind!r} found a place that is none in {len(text)} characters"
+                )
         return spans
 
 

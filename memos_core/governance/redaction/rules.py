@@ -110,5 +110,7 @@ def checked(given: Any, named: str = "") -> Rule:
     if not isinstance(given, Rule) or not callable(given.find):
         raise InvalidConfig(f"the redaction rule {what} is no rule: a rule has `kind` and `find(text)`")
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-        raise InvalidConfig(f"the redaction rule {what} has the kind {kind!r}; a kind is small letters, digits and hyphens")
+        raise InvalidConfig(
+            f"the redaction rule {what} has the kind {kind!r}; a kind is small letters, digits and hyphens"
+        )
     return given

@@ -52,7 +52,8 @@ _TOKEN_WORDS = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(
-    r"(?<![A-Za-z0-9])(?:bearer|authorization: ?(?:token|basic|bearer)) {1,2}(?P<value>[A-Za-z0-9_\-.+/=~]{8,4096})", re.IGNORECASE
+    r"(?<![A-Za-z0-9])(?:bearer|authorization: ?(?:token|basic|bearer)) {1,2}(?P<value>[A-Za-z0-9_\-.+/=~]{8,4096})",
+    re.IGNORECASE,
 )
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{4,8192}(?:\.[A-Za-z0-9_-]{0,4096})?")
 _GOOGLE_TOKEN = re.compile(r"(?<![A-Za-z0-9_])ya29\.[A-Za-z0-9_-]{20,1024}")
@@ -73,14 +74,22 @@ def _entropy(text: str) -> float:
 def _words(text: str) -> bool:
     """Whether it is made of words and numbers between marks, like a path or "see-section-12"."""
     parts = re.split(r"[-_./+=~]", text)
-    plain = sum(len(part) for part in parts if part.isdigit() or (part.isalpha() and (part.islower() or part.istitle()) and len(part) < 14))
+    plain = sum(
+        len(part)
+        for part in parts
+        if part.isdigit() or (part.isalpha() and (part.islower() or part.istitle()) and len(part) < 14)
+    )
     return len(parts) > 1 and plain >= 0.9 * sum(map(len, parts))
 
 
 def _random_values(regex: re.Pattern[str], text: str) -> Iterator[Span]:
     for match in regex.finditer(text):
         start, end = match.span("value")
-        while end > start and text[end - 1] in ".=-~/" and not (text[end - 1] == "=" and text[end - 2 : end - 1].isalnum()):
+        while (
+            end > start
+            and text[end - 1] in ".=-~/"
+            and not (text[end - 1] == "=" and text[end - 2 : end - 1].isalnum())
+        ):
             end -= 1
         if end - start >= 8 and looks_random(text[start:end]):
             yield start, end
