@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from redaction_values import LOWER, MAKERS, NAMES, UPPER, digits, some
+from redaction_values import MAKERS, NAMES, UPPER, digits, some
 
 FOLDER = Path(__file__).parents[1] / "data" / "redaction"
 KINDS = tuple(MAKERS)
@@ -135,23 +135,41 @@ def blanks(random: Random) -> dict[str, str]:
     uuid = "-".join(some(r, hexa, count) for count in (8, 4, 4, 4, 12))
     return {
         "date": r.choice(dates),
-        "time": r.choice([f"{hour}:{minute:02d}", f"{hour:02d}:{minute:02d}:{r.randint(0, 59):02d}", f"{hour % 12 + 1}.{minute:02d} pm", f"{hour}h{minute:02d}"]),
+        "time": r.choice(
+            [
+                f"{hour}:{minute:02d}",
+                f"{hour:02d}:{minute:02d}:59",
+                f"{hour % 12 + 1}.{minute:02d} pm",
+                f"{hour}h{minute:02d}",
+            ]
+        ),
         "price": r.choice(prices),
         "version": r.choice(versions),
         "order": r.choice(orders),
         "isbn": r.choice(isbns),
-        "score": r.choice([f"{r.randint(0, 9)}:{r.randint(0, 9)}", f"{r.randint(60, 130)}-{r.randint(60, 130)}", "6-4 3-6 7-6 6-2"]),
-        "coordinates": r.choice([f"{r.uniform(-90, 90):.6f}, {r.uniform(-180, 180):.6f}", f"{r.randint(0, 89)}°{minute}'{r.randint(0, 59)}\"N"]),
+        "score": r.choice(
+            [f"{r.randint(0, 9)}:{r.randint(0, 9)}", f"{r.randint(60, 130)}-{r.randint(60, 130)}", "6-4 3-6 7-6 6-2"]
+        ),
+        "coordinates": r.choice(
+            [
+                f"{r.uniform(-90, 90):.6f}, {r.uniform(-180, 180):.6f}",
+                f"{r.randint(0, 89)}°{minute}'{r.randint(0, 59)}\"N",
+            ]
+        ),
         "commit": some(r, hexa, r.choice([7, 8, 40])),
         "uuid": uuid,
         "small": str(r.randint(1, 99)),
-        "big": r.choice([f"{r.randint(1, 999)},{digits(r, 3)}", f"{r.randint(1, 99)} {digits(r, 3)} {digits(r, 3)}", digits(r, 5)]),
+        "big": r.choice(
+            [f"{r.randint(1, 999)},{digits(r, 3)}", f"{r.randint(1, 99)} {digits(r, 3)} {digits(r, 3)}", digits(r, 5)]
+        ),
         "mac": ":".join(some(r, hexa, 2) for _ in range(6)),
-        "tracking": r.choice(["1Z" + some(r, UPPER + "0123456789", 16), some(r, LOWER, 2).upper() + digits(r, 9) + "US", digits(r, 12)]),
+        "tracking": r.choice(
+            ["1Z" + some(r, UPPER + "0123456789", 16), some(r, UPPER, 2) + digits(r, 9) + "US", digits(r, 12)]
+        ),
         "year": str(year),
         "sha256": some(r, hexa, 64),
         "epoch": r.choice([f"17{digits(r, 8)}", f"17{digits(r, 11)}"]),
-    }  # fmt: skip
+    }
 
 
 def negatives(part: str, seed: int, count: int) -> list[str]:

@@ -209,7 +209,8 @@ def german(random: Random, held: bool) -> str:
 
 def french(random: Random, held: bool) -> str:
     r = random
-    body = f"{r.randint(1, 2)}{r.randint(30, 99)}{r.randint(1, 12):02d}{r.randint(21, 94)}{r.randint(1, 400):03d}{r.randint(1, 999):03d}"
+    body = f"{r.randint(1, 2)}{r.randint(30, 99)}{r.randint(1, 12):02d}{r.randint(21, 94)}"
+    body += f"{r.randint(1, 400):03d}{r.randint(1, 999):03d}"
     whole = body + f"{97 - int(body) % 97:02d}"
     return r.choice([whole, grouped(whole, [1, 2, 2, 2, 3, 3, 2], " "), grouped(whole, [13, 2], " ")])
 
@@ -225,8 +226,8 @@ def italian(random: Random, held: bool) -> str:
     r = random
     body = some(r, "BCDFGLMNPRSTVZ", 6) + f"{r.randint(30, 99)}{r.choice('ABCDEHLMPRST')}{r.randint(1, 28):02d}"
     body += r.choice("FHLAG") + f"{r.randint(101, 899)}"
-    odd = dict(zip(DIGITS + UPPER, [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12,
-                                    14, 16, 10, 22, 25, 24, 23], strict=True))  # fmt: skip
+    places = "1 0 5 7 9 13 15 17 19 21 1 0 5 7 9 13 15 17 19 21 2 4 18 20 11 3 6 8 12 14 16 10 22 25 24 23"
+    odd = dict(zip(DIGITS + UPPER, map(int, places.split()), strict=True))
     total = sum(odd[c] if i % 2 == 0 else (int(c) if c.isdigit() else UPPER.index(c)) for i, c in enumerate(body))
     whole = body + UPPER[total % 26]
     return whole.lower() if held and r.random() < 0.3 else whole

@@ -46,7 +46,9 @@ class Names:
                 self._by_letters.setdefault(folded[0], []).append(folded)
             else:
                 self._by_word.setdefault(words[0], []).append(words)
-        for longest_first in (*self._by_word.values(), *self._by_letters.values()):
+        for longest_words_first in self._by_word.values():
+            longest_words_first.sort(key=len, reverse=True)
+        for longest_first in self._by_letters.values():
             longest_first.sort(key=len, reverse=True)
 
     def find(self, text: str) -> Iterator[Span]:

@@ -67,7 +67,8 @@ _BARE_SSN = re.compile(r"(?<![A-Za-z0-9])[0-9]{9}(?![A-Za-z0-9])")
 
 class NationalIds:
     """US SSN, UK NINO, German tax id, French NIR, Spanish DNI and NIE, Italian codice fiscale, Chinese resident id, Indian
-    Aadhaar and PAN, Brazilian CPF."""
+    Aadhaar and PAN, Brazilian CPF.
+    """
 
     kind = "national-id"
 

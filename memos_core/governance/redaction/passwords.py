@@ -17,7 +17,10 @@ _WORDS = (
 )
 _CJK = r"(?:密码|密碼|口令|パスワード|暗証番号|비밀번호|암호)"
 _FOR = r"(?: (?:for|to|of|on|from|fur|zum|zur|vom|von|am|de|del|du|pour|para|do|da|per|di|van|voor)\b[^.:;=!?\n\"]{1,40}?)?"
-_IS = r"(?: ?(?::|=|=>|->) ?| (?:is|was|ist|war|lautet|est|c'est|es|era|e|to|auf|in|til|jest|ar|to:|are|als|a)(?: (?:now|jetzt|still|set to|just))?:? |'s )"
+_IS = (
+    r"(?: ?(?::|=|=>|->) ?| (?:is|was|ist|war|lautet|est|c'est|es|era|e|to|auf|in|til|jest|ar|to:|are|als|a)"
+    r"(?: (?:now|jetzt|still|set to|just))?:? |'s )"
+)
 _CJK_IS = r"(?: ?(?::|=|是|为|為|は|が|는|은|->) ?)"
 _VALUE = r"(?P<quote>[\"'`<*]?)(?P<value>[^\s\"`<>]{3,128})"
 
@@ -33,29 +36,33 @@ _PIN = re.compile(
 )
 _IN_ADDRESS = re.compile(r"[a-z]://[^\s:/@]{1,64}:(?P<value>[^\s/@]{1,128})@", re.IGNORECASE)
 _BACKWARDS = re.compile(
-    r"(?<!\S)(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{4,128})[\"'`]?,? (?:is|as|ist|est|es|was|e) (?:(?:my|the|your|our|mein|das|mon|le|mi|la|a|minha)"
-    r" )(?:[a-z-]{2,12} )?(?:password|passwort|kennwort|mot de passe|contrasena|senha|passphrase|passcode|pw|pwd)(?!\w)",
+    r"(?<!\S)(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{4,128})[\"'`]?,? (?:is|as|ist|est|es|was|e)"
+    r" (?:(?:my|the|your|our|mein|das|mon|le|mi|la|a|minha) )(?:[a-z-]{2,12} )?(?:password|passwort|kennwort|mot de passe|contrasena|senha|passphrase|passcode|pw|pwd)(?!\w)",
     re.IGNORECASE,
 )
 
 # None of the patterns matches where none of these stands; most texts need not be looked at any closer.
 _HINTS = (
-    "pass pw pin :// kennwort losung parol mdp contrasena clave senha wachtwoord haslo losenord adgangskode salasana sifre пароль "
-    "密码 密碼 口令 パスワード 暗証番号 비밀번호 암호"
-).split() + ["mot de passe", "palavra-passe"]
+    "mot de passe",
+    "palavra-passe",
+    *(
+        "pass pw pin :// kennwort losung parol mdp contrasena clave senha wachtwoord haslo losenord adgangskode salasana sifre "
+        "пароль 密码 密碼 口令 パスワード 暗証番号 비밀번호 암호"
+    ).split(),
+)
 
 # What people say of passwords, in the folded form; besides words that end like the ones below.
 _NOT_ONE = frozenset(
-    """safe secure strong weak long short good bad wrong right correct incorrect invalid valid required optional empty blank none null
-    missing hidden secret private public personal mine yours ours theirs his hers there here gone lost old new same different unique
-    simple easy hard difficult complex important necessary enough not never always still also very too really just only now only
+    """safe secure strong weak long short good bad wrong right correct invalid valid required optional empty blank none null
+    missing hidden secret private public personal mine yours ours theirs his hers there here gone lost old new same different
+    unique    simple easy hard difficult complex important necessary enough not never always still also very too really just only now only
     about for the your our their his her this that these those what which who when where how why all any some one two both
     true false yes okay fine great terrible awful horrible stupid silly ridiculous funny crazy case-sensitive alphanumeric
     unknown random default temporary permanent ok out down up off like and but yet with without from into than then him them
     nothing something anything everything nobody back again today tomorrow yesterday soon later manager reset field hint policy
     changes change expires protection file login hash generator box sie ihr mir dir uns euch
     sicher unsicher stark schwach lang kurz falsch richtig korrekt leer neu alt geheim gut schlecht wichtig ungultig gultig weg
-    leider nicht kein keine noch immer schon sehr auch nur jetzt hier dort anders gleich einfach schwer erforderlich bitte abgelaufen
+    leider nicht kein keine noch immer schon sehr auch nur jetzt hier dort anders gleich einfach schwer erforderlich bitte
     sur forte faible longue court courte trop tres pas bon mauvais faux correcte vide nouveau ancien secrete secret obligatoire
     requis perdu oublie incorrecte toujours jamais aussi valide invalide expire
     segura seguro debil fuerte larga corta corto muy mala buena mal bien incorrecta correcta vacia nueva vieja secreta obligatoria
@@ -112,7 +119,8 @@ _ENDINGS = (
     "osa",
 )
 _CLAUSE_ENDS = re.compile(
-    r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so|because|weil|please|bitte|thanks|danke)\b)"
+    r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so"
+    r"|because|weil|please|bitte|thanks|danke)\b)"
 )
 _SPACELESS = re.compile("[\u3000-\ua4cf\uac00-\ud7ff\uf900-\ufaff]")
 _MASKED = re.compile(r"[*•xX.#_-]+|\$?\{.*|<.*|%\w*%?|\[.*")

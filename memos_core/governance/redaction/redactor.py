@@ -94,7 +94,8 @@ class Redactor:
     def redact(self, text: str) -> Redacted:
         """The text with "[email]", "[phone]", … for each finding."""
         findings = self.find(text)
-        pieces, at = [], 0
+        pieces: list[str] = []
+        at = 0
         for each in findings:
             pieces += (text[at : each.start], f"[{each.kind}]")
             at = each.end

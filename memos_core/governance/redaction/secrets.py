@@ -39,8 +39,8 @@ _SLACK_HOOK = re.compile(r"hooks\.slack\.com/services/(?P<value>[A-Za-z0-9/]{20,
 _LINK = r"[\"']?(?: ?(?:[:=]|:=|=>|->)| (?:is|was|ist|lautet|est|es|e)\b| ?是| ?为)? ?[\"'`]?"
 _VALUE = r"(?P<value>[A-Za-z0-9_\-.+/=~]{16,512})"
 _KEY_WORDS = re.compile(
-    r"(?:api[ _-]?(?:key|schlussel|secret)|apikey|(?:access|secret|client|account|service|encryption|signing|master|private)[ _-]?key"
-    r"(?:[ _-]?id)?|client[ _-]?secret|app[ _-]?secret|secret|key|schlussel|cle(?: api)?|clave(?: api)?|chave|密钥|密鑰|[a-z]_key)"
+    r"(?:api[ _-]?(?:key|schlussel|secret)|(?:access|secret|client|account|service|encryption|signing|master|private)[ _-]?key"
+    r"(?:[ _-]?id)?|client[ _-]?secret|app[ _-]?secret|secret|key|schlussel|cle(?: api)?|clave(?: api)?|chave|密钥|密鑰)"
     + _LINK
     + _VALUE,
     re.IGNORECASE,
@@ -102,7 +102,8 @@ def _long_word(text: str) -> bool:
 
 class ApiKeys:
     """Keys that say whose they are (AWS, GitHub, GitLab, OpenAI, Anthropic, Slack, Google, Stripe, …), and random characters
-    behind words like "api key" or "secret"."""
+    behind words like "api key" or "secret".
+    """
 
     kind = "api-key"
 
