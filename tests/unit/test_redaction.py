@@ -158,7 +158,7 @@ def test_unknown_rules_name_those_there_are() -> None:
     with pytest.raises(InvalidConfig) as told:
         Redactor(["e-mail"])
     assert all(name in str(told.value) for name in BUILT_IN)
-    for wrong in (["nowhere:Rule"], [f"{__name__}:missing"], [f"{__name__}:NAMES"], "email", [3]):
+    for wrong in (["nowhere:Rule"], [f"{__name__}:missing"], [f"{__name__}:NAMES"], "email", [3], [Staff]):
         with pytest.raises(InvalidConfig):
             Redactor(wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidConfig):

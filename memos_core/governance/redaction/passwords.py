@@ -37,7 +37,8 @@ _PIN = re.compile(
 _IN_ADDRESS = re.compile(r"[a-z]://[^\s:/@]{1,64}:(?P<value>[^\s/@]{1,128})@", re.IGNORECASE)
 _BACKWARDS = re.compile(
     r"(?<!\S)(?P<quote>[\"'`]?)(?P<value>[^\s\"'`]{4,128})[\"'`]?,? (?:is|as|ist|est|es|was|e)"
-    r" (?:(?:my|the|your|our|mein|das|mon|le|mi|la|a|minha) )(?:[a-z-]{2,12} )?(?:password|passwort|kennwort|mot de passe|contrasena|senha|passphrase|passcode|pw|pwd)(?!\w)",
+    r" (?:(?:my|the|your|our|mein|das|mon|le|mi|la|a|minha) )(?:[a-z-]{2,12} )?"
+    r"(?:password|passwort|kennwort|mot de passe|contrasena|senha|passphrase|passcode|pw|pwd)(?!\w)",
     re.IGNORECASE,
 )
 
@@ -55,7 +56,7 @@ _HINTS = (
 _NOT_ONE = frozenset(
     """safe secure strong weak long short good bad wrong right correct invalid valid required optional empty blank none null
     missing hidden secret private public personal mine yours ours theirs his hers there here gone lost old new same different
-    unique    simple easy hard difficult complex important necessary enough not never always still also very too really just only now only
+    unique simple easy hard difficult complex important necessary enough not never always still also very too really just now
     about for the your our their his her this that these those what which who when where how why all any some one two both
     true false yes okay fine great terrible awful horrible stupid silly ridiculous funny crazy case-sensitive alphanumeric
     unknown random default temporary permanent ok out down up off like and but yet with without from into than then him them

@@ -100,13 +100,16 @@ def rule(name: str, *, names: Iterable[str] = ()) -> Rule:
         raise InvalidConfig(f"redaction rule {name!r} cannot be imported: {error}") from error
     if name == "name":
         return checked(found(names), name)
-    return checked(found() if isinstance(found, type) or not hasattr(found, "find") else found, name)
+    makes_one = isinstance(found, type) or (callable(found) and not hasattr(found, "find"))
+    return checked(found() if makes_one else found, name)
 
 
 def checked(given: Any, named: str = "") -> Rule:
     """The same object, if it is a rule."""
     what = repr(named) if named else f"of type {type(given).__name__}"
     kind = getattr(given, "kind", None)
+    if isinstance(given, type):
+        raise InvalidConfig(f"the redaction rule {given.__name__} is a class; give one made of it")
     if not isinstance(given, Rule) or not callable(given.find):
         raise InvalidConfig(f"the redaction rule {what} is no rule: a rule has `kind` and `find(text)`")
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
