@@ -68,7 +68,8 @@ _NOT_ONE = frozenset(
     requis perdu oublie incorrecte toujours jamais aussi valide invalide expire
     segura seguro debil fuerte larga corta corto muy mala buena mal bien incorrecta correcta vacia nueva vieja secreta obligatoria
     obligatorio necesaria requerida perdida igual siempre nunca tambien demasiado coisa fraca curta longa errada certa importante
-    sicura debole lunga corta sbagliata giusta vuota nuova vecchia segreta obbligatoria uma una un eine einen ein une des les""".split()
+    sicura debole lunga corta sbagliata giusta vuota nuova vecchia segreta obbligatoria
+    uma una un eine einen ein une des les""".split()
 )
 _NOT_ONE_COMPOUND = (
     "secure",

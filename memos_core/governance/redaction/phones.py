@@ -22,7 +22,8 @@ _AHEAD = r"(?<![A-Za-z0-9_+])(?<![0-9][-.,/:])(?<![$€£¥] )(?<![$€£¥])"
 _BEHIND = r"(?![A-Za-z0-9_%$€£¥])(?![-.,/:][0-9])(?! ?(?:USD|EUR|GBP|kr|元|dollars|euros?)\b)"
 
 _INTERNATIONAL = re.compile(
-    rf"(?<![A-Za-z0-9_+])(?<![0-9][-./])(?:\+ ?|(?<![0-9] )00[ -]?|\(\+)(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])",
+    rf"(?<![A-Za-z0-9_+])(?<![0-9][-./])(?:\+ ?|(?<![0-9] )00[ -]?|\(\+)"
+    rf"(?=[1-9])(?:[0-9]{_SEP}?){{6,14}}[0-9]{_EXT}(?![A-Za-z0-9_])",
     re.IGNORECASE,
 )
 
@@ -43,7 +44,7 @@ _SHAPES = (
     _shape(r"8 ?\(?9[0-9]{2}\)? [0-9]{3}[- ][0-9]{2}[- ][0-9]{2}"),  # Russia
 )
 # With the 0 of a long-distance call.
-_TRUNK = _shape(r"\(?0[1-9][0-9]{0,5}\)?(?:(?: ?[-/.] ?| {1,2})?[0-9]{2,8}){1,5}")
+_TRUNK = _shape(r"(?<![0-9] )\(?0[1-9][0-9]{0,5}\)?(?:(?: ?[-/.] ?| {1,2})?[0-9]{2,8}){1,5}")
 _TRUNK_REGIONS = ("DE", "GB", "FR", "IT", "NL", "JP", "AU", "CH", "AT", "KR", "CN", "IN", "BR", "BE", "SE")
 # Behind a word that speaks of calling, even plain digits are a number.
 _CALLING = re.compile(
