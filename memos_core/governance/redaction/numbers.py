@@ -16,7 +16,7 @@ Group = Span
 _RUN = re.compile(r"(?<![A-Za-z0-9_.,])[0-9]+(?:(?: {1,3}| ?[-._/] ?)[0-9]+)*")
 _GROUP = re.compile(r"[0-9]+")
 _OTHER_NUMBER = re.compile(
-    r"\b(?:order|ticket|tracking|invoice|serial|imei|isbn|ean|sku|timestamp|bestellung|rechnung|commande|facture|pedido|factura"
+    r"\b(?:order|package|parcel|barcode|paket|colis|paquete|ticket|tracking|invoice|serial|imei|isbn|ean|sku|timestamp|bestellung|rechnung|commande|facture|pedido|factura"
     r"|reference|ref|case id|sendungsnummer)\b[^0-9]{0,12}$|(?:订单号|单号)[^0-9]{0,4}$",
     re.IGNORECASE,
 )

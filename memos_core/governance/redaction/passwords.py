@@ -119,9 +119,13 @@ _ENDINGS = (
     "oria",
     "oso",
     "osa",
+    "isimo",
+    "isima",
+    "issimo",
+    "issima",
 )
 _CLAUSE_ENDS = re.compile(
-    r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$)| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so"
+    r"[\"'`>*)\]]?(?:[.!?,;:)](?:\s|$|[^\x00-\x7f])| ?$|\s*\n| (?:and|und|et|y|e|if|falls|by the way|btw|lol|but|aber|or|oder|so"
     r"|because|weil|please|bitte|thanks|danke)\b)"
 )
 _SPACELESS = re.compile("[\u3000-\ua4cf\uac00-\ud7ff\uf900-\ufaff]")
