@@ -43,6 +43,8 @@ SHOWN = [
     ("DORA LINDQVIST's bike and Annas Auto, zoe", "[name]'s bike and [name] Auto, [name]"),
     ("昨天王小明来了", "昨天[name]来了"),
     ("Did O’Connell call?", "Did [name] call?"),
+    ("> -----BEGIN PRIVATE KEY-----\n> MIIEow*\n> -----END PRIVATE KEY-----", "> [private-key]"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEow+/\nAb", "[private-key]"),
     (
         "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow+/\nAb==\n-----END RSA PRIVATE KEY-----\nb",
         "a\n[private-key]\nb",

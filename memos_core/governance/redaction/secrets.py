@@ -138,6 +138,7 @@ class Tokens:
 
 _BEGIN = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _END = re.compile(r"-{4,5} ?END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_LONGEST_KEY = 20_000
 _BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\\]|[A-Z][A-Za-z-]{1,30}: [^\n]{1,200}\n){0,20000}")
 
 
@@ -149,14 +150,16 @@ class PrivateKeys:
     def find(self, text: str) -> Iterator[Span]:
         """One finding a key."""
         ends = [match.span() for match in _END.finditer(text)]
+        begins = [match.span() for match in _BEGIN.finditer(text)]
         done = 0
-        for match in _BEGIN.finditer(text):
-            if match.start() < done:
+        for place, (start, begun) in enumerate(begins):
+            if start < done:
                 continue
-            after = bisect_left(ends, match.span()[::-1])
-            body = self._body_end(text, match.end())
-            done = ends[after][1] if after < len(ends) and ends[after][0] <= body + 2 else body
-            yield match.start(), done
+            after = bisect_left(ends, (begun, begun))
+            limit = min(begins[place + 1][0] if place + 1 < len(begins) else len(text), begun + _LONGEST_KEY)
+            closed = after < len(ends) and ends[after][0] <= limit  # whatever is between, quotes of a mail, say
+            done = ends[after][1] if closed else self._body_end(text, begun)
+            yield start, done
 
     @staticmethod
     def _body_end(text: str, start: int) -> int:
