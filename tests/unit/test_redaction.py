@@ -46,6 +46,10 @@ SHOWN = [
     ("> -----BEGIN PRIVATE KEY-----\n> MIIEow*\n> -----END PRIVATE KEY-----", "> [private-key]"),
     ("-----BEGIN PRIVATE KEY-----\nMIIEow+/\nAb", "[private-key]"),
     (
+        "-----BEGIN PRIVATE KEY-----\nAb==\n, 2 days later: -----BEGIN PRIVATE KEY-----\nAb==\n-----END PRIVATE KEY-----",
+        "[private-key]\n, 2 days later: [private-key]",
+    ),
+    (
         "a\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow+/\nAb==\n-----END RSA PRIVATE KEY-----\nb",
         "a\n[private-key]\nb",
     ),
@@ -74,7 +78,11 @@ def test_what_a_person_would_black_out(redactor: Redactor, text: str, expected: 
         "The bearer of bad news has a secret",
         "4111 1111 1111 1112 has a wrong last digit",
         "DE88 3704 0044 0532 0130 00 does not add up",
+        "DE5137040044053201300 adds up, but is too short for Germany",
+        "XQ67370400440532013000 is of no country",
+        "Order 13812345678, ticket 415-555-2671",
         "Annabel and Hannah",
+        "Dora Smith",
         "",
         " \u200b\n",
     ],
