@@ -91,13 +91,20 @@ class Phones:
                     yield match.span()
         for match in _TRUNK.finditer(text):
             end = self._valid_from(match.group(), _TRUNK_REGIONS)
-            if end and not other_number(text, match.start()):
+            bare = (
+                match.group().isdecimal() and len(match.group()) > 11
+            )  # so long without a space: a parcel, more often
+            if end and not bare and not other_number(text, match.start()):
                 yield match.start(), match.start() + end
         for match in _PLAIN.finditer(text):
             before = text[max(0, match.start() - 60) : match.start()]
             if _CALLING.search(before) and not other_number(text, match.start()):
                 found = match.group()
-                if not _DATE.search(found) and (_local(found) or self._valid_from(found, _PLAIN_REGIONS) == len(found)):
+                if (
+                    not _DATE.search(found)
+                    and not _scattered(found)
+                    and (_local(found) or self._valid_from(found, _PLAIN_REGIONS) == len(found))
+                ):
                     yield match.span()
 
     def _international(self, found: str) -> int:
@@ -132,6 +139,12 @@ class Phones:
                 except self._tables.NumberParseException:
                     continue
         return 0
+
+
+def _scattered(found: str) -> bool:
+    """Whether most groups are single digits, but not all: a score, or a list."""
+    groups = [len(match.group()) for match in _GROUPS.finditer(found)]
+    return len(groups) / 2 < groups.count(1) < len(groups) or (groups.count(1) == len(groups) and "-" in found)
 
 
 def _local(found: str) -> bool:

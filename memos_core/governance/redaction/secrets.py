@@ -82,6 +82,9 @@ def _words(text: str) -> bool:
     return len(parts) > 1 and plain >= 0.9 * sum(map(len, parts))
 
 
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
 def _random_values(regex: re.Pattern[str], text: str) -> Iterator[Span]:
     for match in regex.finditer(text):
         start, end = match.span("value")
@@ -91,6 +94,9 @@ def _random_values(regex: re.Pattern[str], text: str) -> Iterator[Span]:
             and not (text[end - 1] == "=" and text[end - 2 : end - 1].isalnum())
         ):
             end -= 1
+        said = text[match.start() : start].rstrip(" \"'`")[-1:] in (":", "=", ">")
+        if _UUID.fullmatch(text, start, end) and not said:
+            continue  # "session 550e8400-…": an id in a log; behind "=" or ":" it may well open something
         if end - start >= 8 and looks_random(text[start:end]):
             yield start, end
 
