@@ -1,8 +1,8 @@
 """If this fails, redaction finds less, or blacks out more that is harmless, than docs/redaction.md says.
 
 The corpus is made up by code that shares nothing with the detectors; the sentences and some forms of writing measured here were
-not those used to develop them (docs say how far that holds). Half of what is harmless is ordinary conversation (LoCoMo's development half, which is not part of the
-project): where it is not found, that half is skipped, visibly.
+not those used to develop them (the docs say how far that holds). Half of what is harmless is ordinary conversation (LoCoMo's
+development half, which is not part of the project): where it is not found, that half is skipped, visibly.
 """
 
 from __future__ import annotations
