@@ -129,7 +129,8 @@ class AsyncSession:
             embed = self._native("aembed")
             if embed is None:
                 return await self._threads.run(functools.partial(view.add, drafts))
-            places = await self._threads.run(lambda: view.places_to_embed(drafts))
+            drafts = await self._threads.run(functools.partial(view.redacted, drafts))
+            places = await self._threads.run(functools.partial(view.places_to_embed, drafts))
             texts = view.texts_to_embed(drafts, places)
             embedded = await embed(texts) if texts else None
             add = functools.partial(view.add, drafts, embedded=embedded, places=places, made_under=mark)

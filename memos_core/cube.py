@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +11,10 @@ import msgspec
 from memos_core.errors import CubeNotFound, InvalidInput
 from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
+from memos_core.governance.redacting import NOTHING, Rules, joined, masked, on_read, on_write
 from memos_core.lifecycle.retention import overdue
 from memos_core.lifecycle.states import move_between
-from memos_core.plaintext.commit import Outcome
+from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
 from memos_core.plaintext.results import Place
@@ -27,6 +28,20 @@ from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
 
 _RETAINED_AT_ONCE = 500
+
+
+def _check_redaction(row: CubeRow, done: Rules) -> None:
+    wanted = on_write(decode_policy(row.policy))
+    if not (set(wanted.kinds) <= set(done.kinds) and set(wanted.names) <= set(done.names)):
+        raise Overtaken
+
+
+def without_links_to(item: MemoryItem, hidden: Collection[str]) -> MemoryItem:
+    """An item without links to items, and without their ids among what it was made from."""
+    links = tuple(link for link in item.links if link.target not in hidden)
+    sources = tuple(source for source in item.provenance.derived_from if source[0] not in hidden)
+    provenance = msgspec.structs.replace(item.provenance, derived_from=sources)
+    return msgspec.structs.replace(item, links=links, provenance=provenance)
 
 
 class MemCube:
@@ -69,6 +84,36 @@ class MemCube:
     def own(self) -> bool:
         """Whether the name is the actor's own or below it."""
         return self.name == self.actor.id or self.name.startswith(self.actor.id + "/")
+
+    # -- redaction --------------------------------------------------------------------------------------------------
+
+    def redaction(self) -> Rules:
+        """What the cube has taken out before anything is stored."""
+        row = self.writable()
+        return NOTHING if row is None else on_write(decode_policy(row.policy))
+
+    def masking(self) -> Rules:
+        """What is masked for the actor in the items of this cube."""
+        if self.reader is None or self.readable() is None:
+            return NOTHING
+        return on_read(decode_policy(self.require(Right.READ).policy), self.actor.roles)
+
+    def shown(self, items: Sequence[MemoryItem]) -> list[MemoryItem]:
+        """Items of this cube as the actor may see them: masked, and without links to what is hidden from it."""
+        reader = self.reader
+        if reader is None:
+            return list(items)
+        rules = self.masking()
+        if rules:
+            items = [masked(item, rules) for item in items]
+        targets = {link.target for item in items for link in item.links}
+        targets |= {id for item in items for id, _ in item.provenance.derived_from}
+        if not targets:
+            return list(items)
+        row = self.require(Right.READ)
+        there = self._store.heads(row, sorted(targets))
+        hidden = set(there) - set(self._memory.heads(row, sorted(targets), reader))
+        return [without_links_to(item, hidden) for item in items] if hidden else list(items)
 
     # -- asking governance ----------------------------------------------------------------------------------------
 
@@ -124,15 +169,44 @@ class MemCube:
 
     # -- inside a transaction -------------------------------------------------------------------------------------
 
-    def add(self, transaction: Transaction, prepared: Prepared) -> list[Outcome]:
-        """Store prepared drafts; one outcome each, then one for each piece that is gone from its document."""
-        return self._memory.add(transaction, self.lock(transaction), prepared)
+    def add(self, transaction: Transaction, prepared: Prepared, redaction: Rules = NOTHING) -> list[Outcome]:
+        """Store prepared drafts; one outcome each, then one for each piece that is gone from its document.
+
+        Args:
+            redaction: what has been taken out of them.
+
+        Raises:
+            Overtaken: the cube has more taken out by now.
+        """
+        row = self.lock(transaction)
+        _check_redaction(row, redaction)
+        found = joined(draft.redacted for draft in prepared.drafts)
+        if found:
+            transaction.note(row, redacted=found)
+        return self._memory.add(transaction, row, prepared)
 
     def update(
-        self, transaction: Transaction, record: Record, changes: dict[str, Any], blob: VectorBlobs | None, mark: str
+        self,
+        transaction: Transaction,
+        record: Record,
+        changes: dict[str, Any],
+        blob: VectorBlobs | None,
+        mark: str,
+        redaction: Rules = NOTHING,
     ) -> int:
-        """Write the next version of the item whose newest version is `record`."""
-        return self._memory.update(transaction, self.lock(transaction), record, changes, blob, mark)
+        """Write the next version of the item whose newest version is `record`.
+
+        Args:
+            redaction: what has been taken out of the changes.
+
+        Raises:
+            Overtaken: the cube has more taken out by now.
+        """
+        row = self.lock(transaction)
+        _check_redaction(row, redaction)
+        if changes.get("redacted"):
+            transaction.note(row, redacted=changes["redacted"])
+        return self._memory.update(transaction, row, record, changes, blob, mark)
 
     def delete(self, transaction: Transaction, ids: Sequence[str], reason: str | None = None) -> int:
         """Delete (restorable) those of these items that there are; returns how many."""
@@ -220,7 +294,7 @@ class MemCube:
 
     def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
         """An item now or at a moment; raises as `current` does."""
-        return self.current(id, as_of=as_of).to_item()
+        return self.shown([self.current(id, as_of=as_of).to_item()])[0]
 
     def id_of(self, key: str) -> str:
         """The id of the item that bears a key; raises ItemNotFound where none does."""
@@ -241,11 +315,16 @@ class MemCube:
             WrongDimension: the vector is of another length than the store's.
         """
         found = self._memory.nearest(self.place(as_of), vector, count, where=parse_where(where))
-        return Nearest([(record.to_item(), score) for record, score in found], degraded=found.degraded)
+        items = self.shown([record.to_item() for record, _ in found])
+        scores = [score for _, score in found]
+        return Nearest(zip(items, scores, strict=True), degraded=found.degraded)
 
     def history(self, id: str) -> list[Version]:
         """All versions of an item, oldest first, deletions among them."""
-        return self._memory.history(self.require(Right.READ), id, self.reader)
+        return [
+            version if version.item is None else msgspec.structs.replace(version, item=self.shown([version.item])[0])
+            for version in self._memory.history(self.require(Right.READ), id, self.reader)
+        ]
 
     def moment(self, as_of: int | datetime | None) -> int | None:
         """A moment as the number of a change.
@@ -309,8 +388,11 @@ class MemCube:
 
         Raises:
             InvalidConfig: something in it has no meaning.
+            MissingPackage: what it wants redacted needs a package that is not installed.
         """
         self.require(Right.ADMIN)
+        for kinds in (policy.redact, policy.mask):
+            Rules(kinds, policy.names).redactor()
         with self._store.begin(actor=self.actor.id, action="policy") as transaction:
             transaction.set_policy(self._lock_for(transaction, reason), encode_policy(policy.check()))
 

@@ -149,7 +149,7 @@ class Session:
             AlreadyExists: the id or key is in use.
             AccessDenied: the session may not write to one of its cubes.
         """
-        drafts = self.read(
+        drafts = self._drafts(
             content,
             type=type,
             id=id,
@@ -192,6 +192,45 @@ class Session:
         Raises:
             InvalidInput: as for `add`.
         """
+        drafts = self._drafts(
+            content,
+            type=type,
+            id=id,
+            key=key,
+            tags=tags,
+            metadata=metadata,
+            payload=payload,
+            occurred_at=occurred_at,
+            confidence=confidence,
+            indexed=indexed,
+            links=links,
+            expires_at=expires_at,
+            visibility=visibility,
+            state=state,
+            conversation=conversation,
+        )
+        return self._view.redacted(drafts)
+
+    def _drafts(
+        self,
+        content: object,
+        *,
+        type: str | None,
+        id: str | None,
+        key: str | None,
+        tags: Iterable[str],
+        metadata: Mapping[str, Any] | None,
+        payload: Any,
+        occurred_at: datetime | None,
+        confidence: float | None,
+        indexed: bool,
+        links: Iterable[Link],
+        expires_at: datetime | None,
+        visibility: Visibility,
+        state: str,
+        conversation: str | None,
+    ) -> Sequence[Draft]:
+        """What was given, as drafts; nothing has been taken out of them yet."""
         thread = self.conversation if conversation is None else check_text(conversation, "conversation")
         drafts = read(content, conversation=thread, now=self._now())
         for name, value in (("id", id), ("key", key)):

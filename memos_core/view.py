@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import wraps
+from operator import or_
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+import msgspec
 
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, Conflict, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.events import event
-from memos_core.filters import Where, parse_where
+from memos_core.filters import Filter, Where, parse_where, paths_of
+from memos_core.governance.redacting import NOTHING, Rules, need_own_words, redacted_changes, redacted_drafts
 from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
 from memos_core.plaintext.general import GeneralTextMemory, merged_from
@@ -201,14 +206,21 @@ class CompositeView:
         made_under: str | None,
         action: str,
     ) -> Added:
+        given = drafts
         while True:
             with self.operation():
                 self.check_writable()
+                rules = self.redaction()
+                drafts = redacted_drafts(given, rules, self._now()) if rules else given
+                if vectors is not None:
+                    need_own_words(given, drafts)
+                if embedded is not None and drafts != given:
+                    raise Overtaken
                 wanted = self.places_to_embed(drafts) if places is None and vectors is None else places
                 prepared = self._memory.prepare(drafts, vectors, embedded, wanted, made_under)
             try:
                 with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
-                    outcomes = {cube.name: cube.add(transaction, prepared) for cube in self.write}
+                    outcomes = {cube.name: cube.add(transaction, prepared, rules) for cube in self.write}
                 break
             except Overtaken:
                 if places is not None:
@@ -219,7 +231,17 @@ class CompositeView:
                 if embedded is not None:
                     raise Overtaken from None
         first = next(cube for cube in self.write if cube.name == self._first)
-        return Added(outcomes, self._first, lambda seqs: self._memory.items(first.require(Right.READ), seqs))
+        row = first.require(Right.READ)
+        return Added(outcomes, self._first, lambda seqs: first.shown(self._memory.items(row, seqs)))
+
+    def redaction(self) -> Rules:
+        """What the cubes written to have taken out before anything is stored: what goes to several, all of them take out."""
+        return functools.reduce(or_, (cube.redaction() for cube in self.write), NOTHING)
+
+    def redacted(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Drafts as they would be stored: without what the cubes written to have taken out."""
+        rules = self.redaction()
+        return redacted_drafts(drafts, rules, self._now()) if rules else drafts
 
     def update(self, id: str, changes: dict[str, Any], *, expect_version: int | None = None) -> MemoryItem:
         """Write the next version of an item, in every cube written to that has it.
@@ -240,6 +262,9 @@ class CompositeView:
             except VersionConflict:
                 if expect_version is not None or left == 1:
                     raise
+            except Overtaken:  # by another policy of the cube
+                if left == 1:
+                    raise
             except EmbedderMismatch:
                 if not self._replaced(mark) or left == 1:
                     raise
@@ -252,18 +277,20 @@ class CompositeView:
 
     def _update(self, id: str, changes: dict[str, Any], expect_version: int | None, mark: str) -> MemoryItem:
         found = self._targets(id, expired="expires_at" in changes)
-        blobs, decided = [], []
+        blobs, decided, rules = [], [], []
         for cube, record in found:
             if expect_version is not None and record.version != expect_version:
                 raise VersionConflict(
                     f"item {id!r} of cube {cube.name!r} is at version {record.version}, not {expect_version}; "
                     "read it again and decide anew"
                 )
-            decided.append(self._with_reader(cube, record, self._with_mentions(record, changes)))
+            rules.append(cube.redaction())
+            own = redacted_changes(changes, rules[-1]) if rules[-1] else changes
+            decided.append(self._with_reader(cube, record, self._with_mentions(record, own)))
             blobs.append(self._memory.new_vectors(record, decided[-1]))
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
-            for (cube, record), own, blob in zip(found, decided, blobs, strict=True):
-                cube.update(transaction, record, own, blob, mark)
+            for (cube, record), own, blob, redaction in zip(found, decided, blobs, rules, strict=True):
+                cube.update(transaction, record, own, blob, mark, redaction)
         return found[0][0].get(id)
 
     def _with_mentions(self, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +298,7 @@ class CompositeView:
         if "text" not in changes:
             return changes
         said = changes.get("occurred_at") or (record.body.occurred_at if record.body else None)
+        changes = {"redacted": {}, **changes}
         return {**changes, "mentions": mentions_of(changes["text"], said or self._now())}
 
     @staticmethod
@@ -331,8 +359,9 @@ class CompositeView:
                 len(found[id]) != len(cubes) for id in wanted
             ):
                 raise Conflict("some of the cubes written to have only some of these items; merge them cube by cube")
+            rules = self.redaction()
             with self.operation():
-                prepared = self._memory.prepare([draft])
+                prepared = self._memory.prepare(redacted_drafts([draft], rules, self._now()) if rules else [draft])
             try:
                 with (
                     event("memos.merge", count=len(wanted)),
@@ -340,9 +369,11 @@ class CompositeView:
                 ):
                     for cube in cubes:
                         merged = merged_from(prepared, records[cube.name])
-                        (outcome,) = cube.add(transaction, merged)
+                        (outcome,) = cube.add(transaction, merged, rules)
                         cube.move(transaction, records[cube.name], LifecycleState.MERGED, by=outcome.id, reason=reason)
                 return cubes[0].get(prepared.ids[0])
+            except Overtaken:
+                continue
             except EmbedderMismatch:
                 if not self._replaced(prepared.mark):
                     raise
@@ -407,9 +438,15 @@ class CompositeView:
     ) -> Hits:
         """The items of all cubes read from that answer a question, ranked once; the arguments are those of `Session`."""
         cubes = tuple(cube.name for cube in self.read)
-        ask = Ask(query, top_k, parse_where(where), min_score, cursor, as_signals(without), vector, asker, cubes)
+        query, narrowed = self._unmasked_only(query, parse_where(where))
+        ask = Ask(query, top_k, narrowed, min_score, cursor, as_signals(without), vector, asker, cubes)
         with event("memos.search", cubes=list(cubes), top_k=top_k) as heard:
             hits = self._searcher.search(self._places(as_of, include), ask)
+            shown = self._shown([hit.item for hit in hits])
+            hits[:] = [
+                hit if item is hit.item else msgspec.structs.replace(hit, item=item)
+                for hit, item in zip(hits, shown, strict=True)
+            ]
             heard.note(hits=len(hits), degraded=hits.degraded is not None)
         return hits
 
@@ -426,15 +463,42 @@ class CompositeView:
         cursor: str | None = None,
     ) -> Page:
         """Items of all cubes read from, by time; the arguments are those of `Session`."""
-        return self._searcher.list(
+        _, narrowed = self._unmasked_only("", parse_where(where))
+        page = self._searcher.list(
             self._places(as_of, include),
             cubes=tuple(cube.name for cube in self.read),
-            where=parse_where(where),
+            where=narrowed,
             order=order,
             newest_first=newest_first,
             limit=limit,
             cursor=cursor,
         )
+        page[:] = self._shown(page)
+        return page
+
+    def _shown(self, items: Sequence[MemoryItem]) -> Sequence[MemoryItem]:
+        """Items as the actor may see them, in the same order."""
+        found: dict[int, MemoryItem] = {}
+        for cube in self.read:
+            own = [place for place, item in enumerate(items) if item.cube_id == cube.name]
+            if own:
+                found.update(zip(own, cube.shown([items[place] for place in own]), strict=True))
+        return [found[place] for place in range(len(items))]
+
+    def _unmasked_only(self, query: str, where: Filter | None) -> tuple[str, Filter | None]:
+        """A question and a filter that do not find out what is masked for the actor in one of the cubes read from.
+
+        Raises:
+            AccessDenied: the filter asks for parts of texts or payloads.
+        """
+        rules = functools.reduce(or_, (cube.masking() for cube in self.read), NOTHING)
+        if not rules:
+            return query, where
+        if where is not None and any(path[0] in ("text", "payload") for path in paths_of(where)):
+            raise AccessDenied(
+                "parts of these texts are masked for you, so that no filter on text or payload is answered"
+            )
+        return (rules.redactor().redact(query).text if query else query), where
 
     def places_to_embed(self, drafts: Sequence[Draft]) -> Sequence[int]:
         """Places of the drafts whose vectors it takes to add them; those that every cube knows already need none."""

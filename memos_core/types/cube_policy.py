@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -53,6 +54,7 @@ def encode_policy(policy: CubePolicy) -> str:
     return msgspec.json.encode(policy).decode()
 
 
+@lru_cache(maxsize=256)
 def decode_policy(stored: str | None) -> CubePolicy:
     """The policy that a store keeps; the usual one for None.
 
