@@ -262,6 +262,7 @@ class AsyncMOS:
     reindex = _mos_twin(MOS.reindex)
     reembed = _mos_twin(MOS.reembed)
     stats = _mos_twin(MOS.stats)
+    retain = _mos_twin(MOS.retain)
     backup = _mos_twin(MOS.backup)
     vacuum = _mos_twin(MOS.vacuum)
 

@@ -342,6 +342,18 @@ class MOS:
         """The store's embedder; None for none."""
         return self._embedding.embedder
 
+    def retain(self, *, preview: bool = False) -> dict[str, dict[str, list[str]]]:
+        """Put away what has had its time in all cubes, as their policies say (`MemCube.retain`).
+
+        Args:
+            preview: only say what would be put away.
+
+        Returns:
+            For each cube where something was: ids by why.
+        """
+        found = {row.name: self.cube(row.name).retain(preview=preview) for row in self._rows(None)}
+        return {name: due for name, due in found.items() if due}
+
     # -- looking after what is derived ----------------------------------------------------------------------------
 
     def verify(self, name: str | None = None, *, repair: bool = False) -> list[Finding]:

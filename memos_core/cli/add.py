@@ -38,6 +38,9 @@ Examples:
 @click.option("--speaker", metavar="NAME", help="Take it as a message of this person.")
 @click.option("--role", metavar="ROLE", help="Take it as a message in this role (user, assistant, ...).")
 @click.option("--not-indexed", is_flag=True, help="Keep it out of every search.")
+@click.option("--expires", metavar="TIME", help="From then on it is not found any more (ISO 8601).")
+@click.option("--private", is_flag=True, help="Nobody else may read it, besides those who administrate the cube.")
+@click.option("--generated", is_flag=True, help="It has to be validated (memos activate) before it is found.")
 @pass_settings
 def add_command(
     settings: Settings,
@@ -54,6 +57,9 @@ def add_command(
     speaker: str | None,
     role: str | None,
     not_indexed: bool,
+    expires: str | None,
+    private: bool,
+    generated: bool,
 ) -> None:
     """Remember a text, or several; "-" reads one from standard input.
 
@@ -74,6 +80,9 @@ def add_command(
         "occurred_at": None if at is None else parse_time(at, "--at"),
         "confidence": confidence,
         "indexed": not not_indexed,
+        "expires_at": None if expires is None else parse_time(expires, "--expires"),
+        "visibility": "private" if private else "shared",
+        "state": "generated" if generated else "activated",
     }
     with writing(settings, create=True, conversation=conversation) as session:
         tell_added(session.add(content, **options), Output(settings))

@@ -43,6 +43,8 @@ Examples:
 @click.option("--at", metavar="TIME", help="When it happened or was said (ISO 8601).")
 @click.option("--confidence", type=float, metavar="NUMBER", help="From 0 to 1.")
 @click.option("--indexed/--not-indexed", default=None, help="Whether search may find it.")
+@click.option("--expires", metavar="TIME", help='When it is not found any more (ISO 8601); "" for never.')
+@click.option("--private/--shared", default=None, help="Whether only its owner and administrators may read it.")
 @click.option("--new-key", metavar="NAME", help='The name it is addressed by from now on; "" takes it away.')
 @click.option("--expect-version", type=int, metavar="N", help="Refuse if another version is the newest.")
 @pass_settings
@@ -61,6 +63,8 @@ def update_command(
     at: str | None,
     confidence: float | None,
     indexed: bool | None,
+    expires: str | None,
+    private: bool | None,
     new_key: str | None,
     expect_version: int | None,
 ) -> None:
@@ -71,6 +75,10 @@ def update_command(
         changes["text"] = text_or_stdin(text)
     if at is not None:
         changes["occurred_at"] = parse_time(at, "--at")
+    if expires is not None:
+        changes["expires_at"] = parse_time(expires, "--expires") if expires else None
+    if private is not None:
+        changes["visibility"] = "private" if private else "shared"
     if new_key is not None:
         changes["new_key"] = new_key or None
     for name, value in (("type", type_), ("confidence", confidence), ("indexed", indexed)):
@@ -136,15 +144,16 @@ def _tell(item: MemoryItem, what: str, output: Output) -> None:
 @click.command("delete", cls=Command, short_help="Delete items; they can be restored.")
 @click.argument("ids", metavar="[ID...]", nargs=-1)
 @click.option("--key", "keys", metavar="NAME", multiple=True, help="Of an item, in the place of its id.")
+@click.option("--reason", metavar="TEXT", help="Why; kept in the audit.")
 @pass_settings
-def delete_command(settings: Settings, ids: tuple[str, ...], keys: tuple[str, ...]) -> None:
+def delete_command(settings: Settings, ids: tuple[str, ...], keys: tuple[str, ...], reason: str | None) -> None:
     """Delete items: absent everywhere from now on, and `memos restore` brings them back. All of them or none."""
     if not ids and not keys:
         raise click.UsageError("name items by their IDs, or with --key")
     output = Output(settings)
     with writing(settings) as session:
         named = list(dict.fromkeys([*ids, *(session.get(key=key).id for key in keys)]))
-        count = session.delete(named)
+        count = session.delete(named, reason=reason)
     if output.as_json:
         output.document({"deleted": count, "ids": named})
     else:

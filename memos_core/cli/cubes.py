@@ -10,6 +10,7 @@ import click
 from memos_core.cli.opening import actor_of, opened
 from memos_core.cli.options import Group, Settings, pass_settings
 from memos_core.cli.output import Output, moment
+from memos_core.cli.values import parse_time
 from memos_core.errors import AccessDenied, NotFound
 
 if TYPE_CHECKING:
@@ -127,14 +128,17 @@ def create_command(settings: Settings, name: str, owner: str | None) -> None:
     show_default=True,
     help="read, write, share, admin, or several with commas. They take the place of those it had.",
 )
+@click.option("--until", metavar="TIME", help="When they end (ISO 8601); else when they are taken away.")
 @pass_settings
-def share_command(settings: Settings, name: str, grantee: str, rights: str) -> None:
+def share_command(settings: Settings, name: str, grantee: str, rights: str, until: str | None) -> None:
     """Give somebody rights on a cube."""
     _refuse_cube_option(settings)
     with opened(settings) as mos:
         cube = mos.cube(name, actor=actor_of(settings))
-        cube.share(grantee, rights)
-        _tell(cube.grants(), f"{grantee} has the right to {rights} on {name}", Output(settings))
+        end = None if until is None else parse_time(until, "--until")
+        cube.share(grantee, rights, until=end)
+        ending = "" if end is None else f" until {moment(end)}"
+        _tell(cube.grants(), f"{grantee} has the right to {rights} on {name}{ending}", Output(settings))
 
 
 @cubes_command.command("unshare")
@@ -164,9 +168,15 @@ def grants_command(settings: Settings, name: str) -> None:
             output.document(_grant_json(grant))
         return
     output.table(
-        ("who", "may", "said by", "at"),
+        ("who", "may", "said by", "at", "until"),
         [
-            (grant.grantee, ",".join(sorted(grant.rights)), grant.granted_by, moment(grant.granted_at))
+            (
+                grant.grantee,
+                ",".join(sorted(grant.rights)),
+                grant.granted_by,
+                moment(grant.granted_at),
+                moment(grant.expires_at),
+            )
             for grant in grants
         ],
     )
@@ -188,4 +198,5 @@ def _grant_json(grant: Grant) -> dict[str, Any]:
         "rights": sorted(grant.rights),
         "granted_by": grant.granted_by,
         "granted_at": grant.granted_at,
+        "expires_at": grant.expires_at,
     }

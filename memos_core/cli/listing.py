@@ -13,7 +13,7 @@ from memos_core.cli.opening import reading
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, moment
 from memos_core.cli.search import WHERE_HELP, item_json, nothing
-from memos_core.cli.values import parse_moment, parse_wheres
+from memos_core.cli.values import parse_moment, parse_wheres, words
 
 if TYPE_CHECKING:
     from memos_core.session import Session
@@ -42,6 +42,9 @@ Examples:
 @click.option("--where", "-w", "wheres", metavar="CONDITION", multiple=True, help=WHERE_HELP)
 @click.option("--as-of", metavar="WHEN", help="As it was after a change (its number), or at a time (ISO 8601).")
 @click.option(
+    "--include", metavar="STATES", default="", help="Also those that are archived, generated, merged (commas)."
+)
+@click.option(
     "--order",
     type=click.Choice(["created", "updated", "occurred"]),
     default="created",
@@ -58,6 +61,7 @@ def list_command(
     settings: Settings,
     wheres: tuple[str, ...],
     as_of: str | None,
+    include: str,
     order: str,
     oldest_first: bool,
     limit: int,
@@ -73,6 +77,7 @@ def list_command(
     options: dict[str, Any] = {
         "where": parse_wheres(wheres),
         "as_of": parse_moment(as_of),
+        "include": words(include),
         "order": order,
         "newest_first": not oldest_first,
     }

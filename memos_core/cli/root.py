@@ -20,7 +20,16 @@ _SECTIONS: Final = {
     "Remember": {"add": "add", "ingest": "ingest", "import": "imports"},
     "Find": {"search": "search", "context": "search", "list": "listing", "show": "listing", "history": "history"},
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
-    "Share": {"cubes": "cubes"},
+    "Live": {
+        "archive": "states",
+        "activate": "states",
+        "freeze": "states",
+        "unfreeze": "states",
+        "merge": "states",
+        "explain": "explaining",
+        "lineage": "explaining",
+    },
+    "Govern": {"cubes": "cubes", "policy": "policy", "retain": "policy"},
     "Look after": {
         "backup": "backup",
         "doctor": "doctor",

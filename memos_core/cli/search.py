@@ -9,7 +9,7 @@ import click
 from memos_core.cli.opening import actor_of, reading
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, moment, plain
-from memos_core.cli.values import parse_moment, parse_wheres, text_or_stdin
+from memos_core.cli.values import parse_moment, parse_wheres, text_or_stdin, words
 
 if TYPE_CHECKING:
     from memos_core.session import Session
@@ -44,6 +44,9 @@ Examples:
 @click.option("--top-k", "-k", default=10, show_default=True, metavar="N", help="How many hits.")
 @click.option("--where", "-w", "wheres", metavar="CONDITION", multiple=True, help=WHERE_HELP)
 @click.option("--as-of", metavar="WHEN", help="As it was after a change (its number), or at a time (ISO 8601).")
+@click.option(
+    "--include", metavar="STATES", default="", help="Also those that are archived, generated, merged (commas)."
+)
 @click.option("--min-score", default=0.0, metavar="NUMBER", help="Only hits at least this likely, from 0 to 1.")
 @click.option("--without", metavar="SIGNAL", multiple=True, help="Turn a signal off (late, dense, lexical, date, ...).")
 @click.option("--cursor", metavar="CURSOR", help="Go on after the page that ended with it.")
@@ -56,6 +59,7 @@ def search_command(
     top_k: int,
     wheres: tuple[str, ...],
     as_of: str | None,
+    include: str,
     min_score: float,
     without: tuple[str, ...],
     cursor: str | None,
@@ -70,6 +74,7 @@ def search_command(
     question = text_or_stdin(query)
     off = [name.strip() for each in without for name in each.split(",")]
     options: dict[str, Any] = {"where": parse_wheres(wheres), "as_of": parse_moment(as_of), "min_score": min_score}
+    options["include"] = words(include)
     with reading(settings) as session:
         hits = session.search(question, top_k=top_k, without=off, cursor=cursor, **options)
         if output.as_json:

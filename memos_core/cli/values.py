@@ -139,3 +139,8 @@ def text_or_stdin(text: str) -> str:
     from memos_core.reading.decoding import decode
 
     return decode(data, "standard input").removesuffix("\n").removesuffix("\r")
+
+
+def words(text: str) -> list[str]:
+    """Words separated by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -141,6 +141,7 @@ MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "reembed": lambda mos: mos.reembed("hashing"),
     "stats": lambda mos: mos.stats(),
     "vacuum": lambda mos: mos.vacuum(),
+    "retain": lambda mos: mos.retain(),
     "backup": lambda mos: mos.backup("never made"),
 }
 CUBE_CALLS: dict[str, Callable[[MemCube], Any]] = {

@@ -16,13 +16,15 @@ from memos_core.cli.root import main
 COMMANDS = (
     *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
+    *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
     "version",
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),
     *(["delete", "x"], ["restore", "x"], ["rollback", "x", "1"], ["cubes"], ["cubes", "grants", "x"], ["stats"]),
     *(["cubes", "share", "x", "--with", "y"], ["verify"], ["reindex"], ["reembed", "hashing", "--yes"]),
-    *(["backup", "safe"], ["vacuum"]),
+    *(["backup", "safe"], ["vacuum"], ["archive", "x"], ["activate", "x"], ["freeze", "x"], ["unfreeze", "x"]),
+    *(["merge", "x", "y", "--text", "z"], ["explain", "x"], ["lineage", "x"], ["policy", "x"], ["retain"]),
 )
 
 
