@@ -126,7 +126,7 @@ def _backup(
         return _told(folder, last)
     number = 1 if last is None else last.number + 1
     whole = last is None or not before
-    seqs = {cube.number: (before[cube.number].seq if cube.number in before else 0) for cube in fresh}
+    seqs = {cube.number: before[cube.number].seq if cube.number in before else cube.base_seq for cube in fresh}
     total = sum(cube.seq - seqs[cube.number] for cube in fresh)
     done = vectors = 0
     with Writer(folder, number) as writer:
@@ -157,7 +157,7 @@ def _backup(
                 settings=settings,
                 cubes=cubes,
                 jobs=jobs_digest,
-                changes=sum(cube.seq for cube in cubes),
+                changes=sum(cube.seq - cube.base_seq for cube in cubes),
                 entries=sum(cube.entries for cube in cubes),
                 vectors=vectors + (0 if kept is None else kept.vectors),
                 files=[] if kept is None else list(kept.files),

@@ -196,7 +196,7 @@ def _contents(folder: Path, manifest: Manifest, progress: Progress) -> _Contents
             wrong.append(str(error) if isinstance(error, BackupDamaged) else f"{folder / file.name}: {error}")
         done += file.bytes
         progress(done, total)
-    expected = sum(cube.seq for cube in manifest.cubes), sum(cube.entries for cube in manifest.cubes)
+    expected = sum(cube.seq - cube.base_seq for cube in manifest.cubes), sum(cube.entries for cube in manifest.cubes)
     if not wrong and (found.changes, found.entries) != expected:
         wrong.append(
             f"backup {manifest.number} should have {expected[0]:,} changes and {expected[1]:,} audit entries, its files have "
@@ -252,7 +252,7 @@ def _told(manifest: Manifest) -> Restored:
         number=manifest.number,
         store=manifest.store,
         cubes=len(manifest.cubes),
-        changes=sum(cube.seq for cube in manifest.cubes),
+        changes=sum(cube.seq - cube.base_seq for cube in manifest.cubes),
         entries=sum(cube.entries for cube in manifest.cubes),
         vectors=manifest.vectors,
         bytes=sum(file.bytes for file in manifest.files),

@@ -46,6 +46,13 @@ class Transaction(Protocol):
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube; that its name is free must have been asked in this transaction."""
 
+    def fork(self, source: CubeRow, name: str, owner: str, seq: int) -> CubeRow:
+        """A new cube that has the first `seq` changes of another one, locked before; its name must be free.
+
+        Texts and vectors are not copied. The new cube says where it comes from (`base`, `base_seq`), goes its own way from
+        there, and its audit chain begins with an entry that commits to the other's.
+        """
+
     def heads(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, Head]:
         """Where these items stand, by id; unknown ids are left out."""
 

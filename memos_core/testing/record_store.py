@@ -8,7 +8,7 @@ import pytest
 
 from memos_core.errors import ItemNotFound, StoreDamaged, VersionConflict
 from memos_core.protocols.storage import RecordStore
-from memos_core.testing.copying import CopyingContract
+from memos_core.testing.record_forks import ForkContract
 from memos_core.testing.record_keeping import RecordKeepingContract
 from memos_core.testing.record_transactions import TransactionContract
 from memos_core.testing.stores import Clock, vector
@@ -29,7 +29,7 @@ STRANGE = (
 )
 
 
-class RecordStoreContract(TransactionContract, RecordKeepingContract, CopyingContract):
+class RecordStoreContract(TransactionContract, RecordKeepingContract, ForkContract):
     """Subclass it and write `make_store`."""
 
     # -- cubes and changes ------------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from memos_core.errors import StoreDamaged, VersionConflict
-from memos_core.stores.sql import audit, grants, schema
+from memos_core.stores.sql import audit, forking, grants, schema
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
+from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Right
 from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros, micros
@@ -103,6 +104,29 @@ class WriteTransaction:
         self._locked[number] = counter = _Counter(number, name, 0, 0, audit.GENESIS, self._at, 0)
         counter.entered = True
         return CubeRow(number, name, owner, 0, from_micros(self._at))
+
+    def fork(self, source: CubeRow, name: str, owner: str, seq: int) -> CubeRow:
+        """A new cube that has the first changes of another one, which is locked; nothing of them is copied.
+
+        Whether the name is free must have been asked in this transaction.
+
+        Args:
+            source: the other cube.
+            name, owner: of the new one.
+            seq: how many changes they share, at most as many as there are.
+        """
+        connection, base = self._connection, self._locked[source.number]
+        number = self._database.new_cube_number(connection)
+        at = max(self._at, base.at)
+        row = (number, name, owner, seq, 0, audit.GENESIS, at, at, source.number, seq, None)
+        self._statements.insert(connection, schema.cubes, _CUBE, [row])
+        spans = spans_of(connection, self._statements, source)
+        forking.copy_items(connection, self._statements, spans, number, seq)
+        forking.copy_conversations(connection, spans, number, seq, source.seq)
+        self._locked[number] = counter = _Counter(number, name, seq, 0, audit.GENESIS, at, 0)
+        counter.digests.append(forking.root_of(connection, source.number, seq)[1])
+        counter.noted = True
+        return CubeRow(number, name, owner, seq, from_micros(at), source.number, seq)
 
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""

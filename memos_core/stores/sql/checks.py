@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import StoreDamaged
-from memos_core.stores.sql import audit, schema
+from memos_core.stores.sql import audit, forking, schema
 from memos_core.stores.sql.changes import decode_body, vector_crc
-from memos_core.stores.sql.schema import position, seq_of
+from memos_core.stores.sql.lookups import cube_row
+from memos_core.stores.sql.schema import SEQ_BITS, position, seq_of
+from memos_core.stores.sql.spans import Spans
 from memos_core.types.work import Body, ChainCheck, CubeRow
 
 _ROWS = 1000  # at a time: a server would send all of them at once
@@ -22,32 +25,27 @@ _SEAL = 64  # bytes of a seal: of an actor and a detail
 _v, _i, _b, _l = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c
 
 
-def check_all(connection: Connection, cube: CubeRow, dims: int | None) -> Iterator[str]:
+def check_all(connection: Connection, cube: CubeRow, spans: Spans, dims: int | None) -> Iterator[str]:
     """Everything below.
 
     Args:
+        spans: where the cube's changes lie.
         dims: length of the store's vectors; None where it has no embedder.
     """
     try:
-        yield from check_versions(connection, cube)
-        yield from check_items(connection, cube)
+        yield from check_versions(connection, cube, spans)
+        yield from check_items(connection, cube, spans)
         yield from check_chain(connection, cube)
-        yield from check_vectors(connection, cube, dims)
+        yield from check_vectors(connection, spans, dims)
     except TypeError as error:  # a page that has rotted may give anything in the place of a number or a text
         yield f"rows hold something else than what was written ({error}); the rest was not compared"
 
 
-def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
+def check_versions(connection: Connection, cube: CubeRow, spans: Spans) -> Iterator[str]:
     """Numbers without gaps, digests that fit, versions that belong to an item."""
     expected = 1
-    query = (
-        select(schema.versions, _i.id)
-        .select_from(schema.versions)
-        .outerjoin(schema.items, _i.item == _v.item)
-        .where(*_of(cube, _v.place))
-        .order_by(_v.place)
-    )
-    for row in connection.execute(query.execution_options(yield_per=_ROWS)).mappings():
+    query = select(schema.versions, _i.id).select_from(schema.versions).outerjoin(schema.items, _i.item == _v.item)
+    for row in _rows(connection, query, spans, _v.place):
         seq = seq_of(row["place"])
         if seq != expected:
             yield f"changes {expected} to {seq - 1} are missing"
@@ -62,12 +60,12 @@ def check_versions(connection: Connection, cube: CubeRow) -> Iterator[str]:
         yield f"the counter says {cube.seq} changes, the log ends at {expected - 1}"
 
 
-def check_items(connection: Connection, cube: CubeRow) -> Iterator[str]:
+def check_items(connection: Connection, cube: CubeRow, spans: Spans) -> Iterator[str]:
     """Items that point to their newest version, and bear the key, the links and the time of making that versions say."""
     newest = {}
-    log = select(_v.place, _v.item, _v.version, _v.op).where(*_of(cube, _v.place)).order_by(_v.place)
-    for place, item, version, op in connection.execute(log):
-        newest[item] = (seq_of(place), version, op == "delete")
+    own = position(cube.number, 0)
+    for row in _rows(connection, select(_v.place, _v.item, _v.version, _v.op), spans, _v.place):
+        newest[own + seq_of(row["item"])] = (seq_of(row["place"]), row["version"], row["op"] == "delete")
     links: dict[int, set[tuple[str, str, float]]] = {}
     edges = select(_l.item, _l.relation, _l.target, _l.weight).where(_l.cube == cube.number)
     for item, relation, target, weight in connection.execute(edges):
@@ -76,14 +74,14 @@ def check_items(connection: Connection, cube: CubeRow) -> Iterator[str]:
     made = (
         select(_b.at)
         .select_from(schema.batches)
-        .join(first, (_b.cube == cube.number) & (_b.number == first.c.batch))
-        .where(first.c.place == _i.item)
+        .join(first, (_b.cube == first.c.place // (1 << SEQ_BITS)) & (_b.number == first.c.batch))
+        .where(first.c.place == spans.place_of(_i.item % (1 << SEQ_BITS)))
         .scalar_subquery()
     )
     items = (
         select(schema.items, _v.body, made.label("at"))
         .select_from(schema.items)
-        .outerjoin(schema.versions, _v.place == _i.head + position(cube.number, 0))
+        .outerjoin(schema.versions, _v.place == spans.place_of(_i.head))
         .where(_i.cube == cube.number)
     )
     for row in connection.execute(items.execution_options(yield_per=_ROWS)).mappings():
@@ -110,11 +108,16 @@ def _body(encoded: str | None) -> Body | None:
         return None
 
 
-def _of(cube: CubeRow, place: ColumnElement[int]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return place > position(cube.number, 0), place < position(cube.number + 1, 0)
+def _rows(
+    connection: Connection, query: Select[Any], spans: Spans, place: ColumnElement[int]
+) -> Iterator[Mapping[Any, Any]]:
+    """What a query gives of the rows of a cube, in order of their places; those that a fork shares come first."""
+    for base, after, until in spans.pieces(0):
+        piece = query.where(place > base + after, place <= base + until).order_by(place)
+        yield from connection.execute(piece.execution_options(yield_per=_ROWS)).mappings()
 
 
-def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> Iterator[str]:
+def check_vectors(connection: Connection, spans: Spans, dims: int | None) -> Iterator[str]:
     """Vectors that are there, of the right length, with the checksum they were written with.
 
     Args:
@@ -122,8 +125,7 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
     """
     x = schema.vectors.c
     present = set()
-    query = select(schema.vectors).where(*_of(cube, x.place)).execution_options(yield_per=_ROWS)
-    for row in connection.execute(query).mappings():
+    for row in _rows(connection, select(schema.vectors), spans, x.place):
         seq = seq_of(row["place"])
         present.add(seq)
         if vector_crc(row["dense"], row["tokens"]) != row["crc"]:
@@ -132,9 +134,8 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
             yield f"vectors of change {seq}: {len(row['dense']) // 4} dimensions, the store's embedder has {dims}"
     unused = set(present)
     item_of: dict[int, int] = {}
-    pointers = select(_v.place, _v.item, _v.vectors_of).where(*_of(cube, _v.place)).order_by(_v.place)
-    for place, item, vectors_of in connection.execute(pointers):
-        seq = seq_of(place)
+    for row in _rows(connection, select(_v.place, _v.item, _v.vectors_of), spans, _v.place):
+        seq, item, vectors_of = seq_of(row["place"]), seq_of(row["item"]), row["vectors_of"]
         item_of[seq] = item
         if vectors_of == seq:
             unused.discard(seq)
@@ -146,13 +147,13 @@ def check_vectors(connection: Connection, cube: CubeRow, dims: int | None) -> It
         yield f"vectors of change {seq}: that change does not use them"
 
 
-def check_audit(connection: Connection, cube: CubeRow) -> ChainCheck:
+def check_audit(connection: Connection, cube: CubeRow, spans: Spans) -> ChainCheck:
     """The audit chain, the versions that it covers and the items that bear them; vectors are derived, and left out."""
     wrong: list[str] = []
     erased: list[int] = []
     end = 0
     try:
-        for each in (check_versions(connection, cube), check_items(connection, cube)):
+        for each in (check_versions(connection, cube, spans), check_items(connection, cube, spans)):
             wrong.extend(each)
         wrong.extend(check_chain(connection, cube, erased))
         end = int(connection.execute(select(func.max(_b.number)).where(_b.cube == cube.number)).scalar() or 0)
@@ -161,15 +162,33 @@ def check_audit(connection: Connection, cube: CubeRow) -> ChainCheck:
     return ChainCheck(wrong, erased, end)
 
 
-def check_chain(connection: Connection, cube: CubeRow, erased: list[int] | None = None) -> Iterator[str]:
+def check_chain(
+    connection: Connection, cube: CubeRow, erased: list[int] | None = None, until: int | None = None
+) -> Iterator[str]:
     """Audit entries without gaps, each hash over the one before, each root over the digests it covers, each seal over what
     is there of actor and detail.
 
+    What a fork shares is covered by the chain of the cube that it was forked from, to which its first entry commits.
+
     Args:
         erased: gets the numbers of entries whose actor or detail has been erased; that is no contradiction.
+        until: number of the last entry to look at; None for all.
     """
-    number, covered, previous, sealed = 0, 0, audit.GENESIS, False
+    shared = None
+    if cube.base:
+        try:
+            last, shared = forking.root_of(connection, cube.base, cube.base_seq)
+            found = connection.execute(select(schema.cubes).where(schema.cubes.c.cube == cube.base)).mappings().one()
+            origin = cube_row(found)
+        except (StoreDamaged, NoResultFound) as error:
+            yield f"what it was forked from cannot be looked at: {error}"
+        else:
+            for what in check_chain(connection, origin, until=last):
+                yield f"in cube {origin.name!r}, which it was forked from: {what}"
+    number, covered, previous, sealed = 0, cube.base_seq, audit.GENESIS, False
     for row in connection.execute(audit.rows_of(cube.number).execution_options(yield_per=_ROWS)).mappings():
+        if until is not None and number >= until:
+            return
         number += 1
         if row["number"] != number:
             yield f"audit entries {number} to {row['number'] - 1} are missing"
@@ -179,7 +198,7 @@ def check_chain(connection: Connection, cube: CubeRow, erased: list[int] | None 
             yield f"audit entry {number}: {wrong} is no such thing as was written"
             previous = row["hash"] if isinstance(row["hash"], bytes) else audit.GENESIS
             continue
-        digests: list[bytes] = []
+        digests: list[bytes] = [shared] if shared is not None and number == 1 else []
         if row["first_seq"]:
             if row["first_seq"] != covered + 1:
                 yield f"audit entry {number} covers change {row['first_seq']} on, expected {covered + 1}"
@@ -199,6 +218,8 @@ def check_chain(connection: Connection, cube: CubeRow, erased: list[int] | None 
         if _link(cube, row, previous) != row["hash"]:
             yield f"audit entry {number}: its hash does not follow from its content and the entry before"
         previous = row["hash"]
+    if until is not None:
+        return
     c = schema.cubes.c
     stored = connection.execute(select(c.batches, c.chain).where(c.cube == cube.number)).first()
     if stored is not None and (stored[0], stored[1]) != (number, previous):

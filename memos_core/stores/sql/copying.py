@@ -9,10 +9,11 @@ import msgspec
 from sqlalchemy import Connection, TableClause, bindparam, delete, func, select, update
 
 from memos_core.errors import AlreadyExists, StoreDamaged
-from memos_core.stores.sql import audit, checks, schema
+from memos_core.stores.sql import audit, checks, forking, schema
 from memos_core.stores.sql.changes import VECTOR_COLUMNS, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.lookups import cube_row
 from memos_core.stores.sql.schema import position, seq_of
+from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.copies import (
     ChangeCopy,
@@ -73,12 +74,15 @@ class SqlSnapshot:
             ) from error
 
     def changes(self, cube: CubeCopy, after: int) -> Iterator[list[ChangeCopy]]:
-        """The cube's changes behind a number, in order, in slices; every digest and checksum is compared.
+        """The cube's own changes behind a number, in order, in slices; every digest and checksum is compared.
+
+        What a fork shares is copied with the cube that it was forked from.
 
         Raises:
             StoreDamaged: a row is missing, or not what was written.
         """
         base = position(cube.number, 0)
+        after = max(after, cube.base_seq)
         while after < cube.seq:
             end = min(after + _SLICE, cube.seq)
             rows = self._statements.run(
@@ -199,6 +203,7 @@ class SqlFilling:
         self._statements = statements
         self._name = name
         self.id = ""  # of the store that was copied, once all has been
+        self._forks: dict[int, CubeCopy] = {}  # those whose shared items are not there yet
         cubes = int(connection.execute(select(func.count()).select_from(schema.cubes)).scalar_one())
         jobs = int(connection.execute(select(func.count()).select_from(schema.jobs)).scalar_one())
         if cubes or jobs:
@@ -210,9 +215,12 @@ class SqlFilling:
         """Make a cube, as it shall be in the end; its changes and entries follow."""
         row = msgspec.structs.astuple(cube)
         self._insert(schema.cubes, _CUBE, [row])
+        if cube.base_seq:
+            self._forks[cube.number] = cube
 
     def changes(self, cube: CubeCopy, rows: Sequence[ChangeCopy]) -> None:
-        """Add changes of a cube, in order, behind those that are there."""
+        """Add changes of a cube, in order, behind those that are there; of a fork once those that it shares are there."""
+        self._share_items(cube.number)
         base = position(cube.number, 0)
         newest = {row.first: row for row in rows}
         heads = {first: _head(base, cube.number, row) for first, row in newest.items()}
@@ -226,6 +234,18 @@ class SqlFilling:
         vectors = [(base + row.seq, VectorBlobs(row.dense, row.tokens)) for row in rows if row.dense is not None]
         self._insert(schema.vectors, VECTOR_COLUMNS, [vector_row(place, blobs) for place, blobs in vectors])
         self._links(cube.number, base, newest)
+
+    def _share_items(self, number: int) -> None:
+        """Give a fork the items that it shares, as they stood when it was made."""
+        cube = self._forks.pop(number, None)
+        if cube is not None:
+            self._share_items(cube.base)
+            query = select(schema.cubes).where(schema.cubes.c.cube == cube.base)
+            row = self._connection.execute(query).mappings().first()
+            if row is None:
+                raise StoreDamaged(f"{self._name}: cube {cube.name!r} was forked from one that was not copied")
+            spans = spans_of(self._connection, self._statements, cube_row(row))
+            forking.copy_items(self._connection, self._statements, spans, number, cube.base_seq)
 
     def _free_keys(self, moved: list[dict[str, Any]]) -> None:
         """Names move from item to item: all are freed before any is given."""
@@ -307,9 +327,15 @@ class SqlFilling:
         self.id = settings["id"]
         self._connection.execute(delete(schema.store))
         self._insert(schema.store, ("key", "value"), list(settings.items()))
-        for row in self._connection.execute(select(schema.cubes).order_by(schema.cubes.c.cube)).mappings().fetchall():
-            cube = cube_row(row)
-            for wrong in checks.check_all(self._connection, cube, dims):
+        for number in list(self._forks):
+            self._share_items(number)
+        rows = self._connection.execute(select(schema.cubes).order_by(schema.cubes.c.cube)).mappings().fetchall()
+        for cube in map(cube_row, rows):
+            if cube.base_seq:  # each after the one that it was forked from, whose number is lower
+                forking.date_items(self._connection, cube.number, cube.base, cube.base_seq)
+        for cube in map(cube_row, rows):
+            spans = spans_of(self._connection, self._statements, cube)
+            for wrong in checks.check_all(self._connection, cube, spans, dims):
                 raise StoreDamaged(f"{self._name}: cube {cube.name!r} is not what was copied: {wrong}")
 
     def _insert(self, table: TableClause, columns: tuple[str, ...], rows: list[Any]) -> None:

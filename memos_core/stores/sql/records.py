@@ -21,7 +21,8 @@ from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
-from memos_core.stores.sql.schema import position, seq_of
+from memos_core.stores.sql.schema import cube_of, position, seq_of
+from memos_core.stores.sql.spans import Piece, Spans, own_spans, spans_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
 from memos_core.types.access import Grant, Right
 from memos_core.types.items import LifecycleState
@@ -78,6 +79,7 @@ class SqlStore:
         self._now = now
         self._statements = Statements(database)
         self._written: Callable[[Mapping[int, int]], None] | None = None
+        self._forked: dict[tuple[int, int, int, int], Spans] = {}  # of forks, as they were found
         with database.reading() as connection:
             current = migrations.applied(connection) is not None and not migrations.pending(connection)
         if not current:
@@ -185,9 +187,25 @@ class SqlStore:
     @_repeatable
     def seq_at(self, cube: CubeRow, moment: datetime) -> int:
         """Number of the newest change that was committed at or before a moment; 0 where there was none."""
+        spans = self._spans(cube)
         with self._database.asking() as connection:
-            query = select(func.max(_b.last_seq)).where(_b.cube == cube.number, _b.at <= micros(moment))
-            return int(connection.execute(query).scalar() or 0)
+            for base, end in zip(reversed(spans.bases), reversed(spans.ends), strict=True):
+                query = select(func.max(_b.last_seq)).where(_b.cube == cube_of(base), _b.at <= micros(moment))
+                found = int(connection.execute(query).scalar() or 0)
+                if found:  # a fork's own changes come after all that it shares
+                    return min(found, end)
+            return 0
+
+    def _spans(self, cube: CubeRow) -> Spans:
+        """Where the changes of a cube lie. That never changes, and is asked once."""
+        if not cube.base_seq:
+            return own_spans(cube.number)
+        key = (self._database.lineage(), cube.number, cube.base, cube.base_seq)
+        found = self._forked.get(key)
+        if found is None:
+            with self._database.asking() as connection:
+                found = self._forked[key] = spans_of(connection, self._statements, cube)
+        return found
 
     @_repeatable
     def time_of(self, cube: CubeRow, seq: int) -> datetime:
@@ -198,12 +216,13 @@ class SqlStore:
         """
         if not seq:
             return cube.created_at
+        place = self._spans(cube).place(seq)
         with self._database.asking() as connection:
             query = (
                 select(_b.at)
                 .select_from(schema.versions)
-                .join(schema.batches, (_b.number == _v.batch) & (_b.cube == cube.number))
-                .where(_v.place == position(cube.number, seq))
+                .join(schema.batches, (_b.number == _v.batch) & (_b.cube == cube_of(place)))
+                .where(_v.place == place)
             )
             found = connection.execute(query).scalar()
         if found is None:
@@ -213,7 +232,7 @@ class SqlStore:
     @_repeatable
     def counts(self, cube: CubeRow) -> dict[str, int]:
         """How many items, deleted items, versions, vectors and audit entries the cube has."""
-        low, high = position(cube.number, 0), position(cube.number + 1, 0)
+        spans = self._spans(cube)
         with self._database.reading() as connection:
 
             def count(query: Select[Any]) -> int:
@@ -223,8 +242,8 @@ class SqlStore:
             return {
                 "items": count(counted.where(_i.cube == cube.number, _i.deleted == 0)),
                 "deleted": count(counted.where(_i.cube == cube.number, _i.deleted == 1)),
-                "versions": count(counted.where(_v.place > low, _v.place < high)),
-                "vectors": count(counted.where(schema.vectors.c.place > low, schema.vectors.c.place < high)),
+                "versions": count(counted.where(spans.within(_v.place, 0))),
+                "vectors": count(counted.where(spans.within(schema.vectors.c.place, 0))),
                 "audit_entries": count(counted.where(_b.cube == cube.number)),
             }
 
@@ -254,7 +273,7 @@ class SqlStore:
         Raises:
             StoreDamaged: a row is not what was written, or not there.
         """
-        places = [position(cube.number, seq) for seq in seqs]
+        places = self._spans(cube).places(seqs)
         with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection, "records", lambda members: _select_records(_v.place.in_(members)), places
@@ -297,15 +316,16 @@ class SqlStore:
     @_repeatable
     def digest(self, cube: CubeRow, seq: int) -> str:
         """What the truth says change `seq` was, as hexadecimal digits; "" where there is no such change."""
+        spans = self._spans(cube)
         with self._database.asking() as connection:
-            query = select(_v.digest).where(_v.place == position(cube.number, seq))
+            query = select(_v.digest).where(_v.place == spans.place(seq))
             found = connection.execute(query).scalar()
             return found.hex() if found is not None else ""
 
     @_repeatable
     def texts(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, str]:
         """Only the texts of these changes, by number; deletions are left out."""
-        places = [position(cube.number, seq) for seq in seqs]
+        places = self._spans(cube).places(seqs)
         with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
@@ -317,9 +337,7 @@ class SqlStore:
 
     def bodies(self, cube: CubeRow, after: int, until: int) -> Iterator[tuple[int, str, int, str, Body]]:
         """(change, id, version, state, body) of the changes after one number up to another; deletions are left out."""
-        base = position(cube.number, 0)
-        while after < until:
-            end = min(after + _SLICE, until)
+        for base, after, end in self._slices(cube, after, until):
             for place, id_, version, state, body in self._rows(
                 "bodies",
                 lambda: (
@@ -334,7 +352,12 @@ class SqlStore:
                 if state not in _STATES:
                     raise self._altered(cube, id_, version)
                 yield seq_of(place), id_, version, state, decode_body(body)
-            after = end
+
+    def _slices(self, cube: CubeRow, after: int, until: int) -> Iterator[Piece]:
+        """The stretches of a cube's log that hold these changes, each short enough to be read at once."""
+        for base, low, high in self._spans(cube).pieces(after, until):
+            for start in range(low, high, _SLICE):
+                yield Piece(base, start, min(start + _SLICE, high))
 
     @_repeatable
     def _rows(self, key: str, build: Callable[[], Statement], values: dict[str, Any]) -> Sequence[Any]:
@@ -350,7 +373,7 @@ class SqlStore:
     def vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, VectorBlobs]:
         """Vectors stored by these changes, by number; changes without any are left out."""
         c = schema.vectors.c
-        places = [position(cube.number, seq) for seq in seqs]
+        places = self._spans(cube).places(seqs)
         with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
@@ -364,13 +387,13 @@ class SqlStore:
     def dense_vectors(self, cube: CubeRow, seqs: Sequence[int]) -> dict[int, bytes]:
         """Only the float32 vectors stored by these changes, by number: what exact rescoring reads."""
         c = schema.vectors.c
-        base = position(cube.number, 0)
+        places = self._spans(cube).places(seqs)
         with self._looking(seqs) as connection:
             rows = self._statements.run_list(
                 connection,
                 "dense vectors",
                 lambda members: select(c.place, c.dense).where(c.place.in_(members)),
-                [base | seq for seq in seqs],
+                places,
             )
             return {seq_of(row[0]): row[1] for row in rows}
 
@@ -386,9 +409,7 @@ class SqlStore:
         if until is None:
             until = self.head_seq(cube)
         x = schema.vectors.c
-        low_bits = position(cube.number, 0)
-        while after < until:
-            end = min(after + _SLICE, until)
+        for base, low, high in self._slices(cube, after, until):
             rows = self._rows(
                 "changes",
                 lambda: (
@@ -397,15 +418,35 @@ class SqlStore:
                     .outerjoin(schema.vectors, (x.place == _v.vectors_of + bindparam("base")) & (_v.vectors_of > 0))
                     .order_by(_v.place)
                 ),
-                {"low": low_bits + after, "high": low_bits + end, "base": low_bits},
+                {"low": base + low, "high": base + high, "base": base},
             )
-            if len(rows) != end - after:
+            if len(rows) != high - low:
                 raise StoreDamaged(
-                    f"{self.name}: cube {cube.name!r} should have changes {after + 1} to {end}, "
+                    f"{self.name}: cube {cube.name!r} should have changes {low + 1} to {high}, "
                     f"but only {len(rows)} are there"
                 )
+            if cube.base_seq:
+                rows = self._with_shared_vectors(cube, rows)
             yield [(self._record(cube, row), self._vectors(cube, row)) for row in rows]
-            after = end
+
+    @_repeatable
+    def _with_shared_vectors(self, cube: CubeRow, rows: Sequence[Any]) -> Sequence[Any]:
+        """The rows of a fork's changes, with the vectors of those that go on using some of the cube it was forked from."""
+        x = schema.vectors.c
+        lacking = [row for row in rows if row[-2] is None and 0 < row[7] <= cube.base_seq]
+        if not lacking:
+            return rows
+        places = self._spans(cube).places([row[7] for row in lacking])
+        with self._looking(places) as connection:
+            found = self._statements.run_list(
+                connection,
+                "shared vectors",
+                lambda members: select(x.place, x.crc, x.dense, x.tokens).where(x.place.in_(members)),
+                places,
+            )
+            shared = {seq_of(row[0]): row[1:] for row in found}
+        own = {row[0]: (*row[:-3], *shared[row[7]]) for row in lacking if row[7] in shared}
+        return [own.get(row[0], row) for row in rows]
 
     def _vectors(self, cube: CubeRow, row: Sequence[Any]) -> VectorBlobs | None:
         crc, dense, tokens = row[-3:]
@@ -447,7 +488,7 @@ class SqlStore:
         return Record(
             cube=cube.name,
             seq=seq_of(place),
-            item=item,
+            item=item if not cube.base_seq else position(cube.number, seq_of(item)),
             id=id_,
             version=version,
             op=op,
@@ -591,7 +632,11 @@ class SqlStore:
             if not whole_numbers(row):
                 return [f"the cube's row is gone or was altered: its number of changes is {row!r}"]
             cube = msgspec.structs.replace(cube, seq=row)
-            return list(checks.check_all(connection, cube, dims))
+            try:
+                spans = spans_of(connection, self._statements, cube)
+            except StoreDamaged as error:
+                return [str(error)]
+            return list(checks.check_all(connection, cube, spans, dims))
 
     @_repeatable
     def check_audit(self, cube: CubeRow) -> ChainCheck:
@@ -600,7 +645,11 @@ class SqlStore:
             row = connection.execute(select(schema.cubes.c.seq).where(schema.cubes.c.cube == cube.number)).scalar()
             if not whole_numbers(row):
                 return ChainCheck([f"the cube's row is gone or was altered: its number of changes is {row!r}"], [], 0)
-            return checks.check_audit(connection, msgspec.structs.replace(cube, seq=row))
+            try:
+                spans = spans_of(connection, self._statements, cube)
+            except StoreDamaged as error:
+                return ChainCheck([str(error)], [], 0)
+            return checks.check_audit(connection, msgspec.structs.replace(cube, seq=row), spans)
 
     @_repeatable
     def chain_ends(self) -> list[ChainEnd]:
