@@ -112,6 +112,9 @@ class AsyncSession:
     unfreeze = _session_twin(Session.unfreeze)
     merge = _session_twin(Session.merge)
     rollback = _session_twin(Session.rollback)
+    rollback_cube = _session_twin(Session.rollback_cube)
+    fork = _session_twin(Session.fork)
+    diff = _session_twin(Session.diff)
     _add = _session_twin(Session.add)
     _search = _session_twin(Session.search)
     _context = _session_twin(Session.context)
@@ -256,6 +259,8 @@ class AsyncMOS:
 
     create_cube = _mos_twin(MOS.create_cube)
     cubes = _mos_twin(MOS.cubes)
+    fork = _mos_twin(MOS.fork)
+    rollback_cube = _mos_twin(MOS.rollback_cube)
     share = _mos_twin(MOS.share)
     unshare = _mos_twin(MOS.unshare)
     verify = _mos_twin(MOS.verify)

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from memos_core.errors import CubeNotFound, InvalidInput
+from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, InvalidInput
+from memos_core.events import event
 from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
 from memos_core.governance.redacting import NOTHING, Rules, joined, masked, on_read, on_write
@@ -18,11 +19,13 @@ from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
 from memos_core.plaintext.results import Place
+from memos_core.plaintext.rewinding import rewind
 from memos_core.protocols.storage import Nearest, RecordStore, Transaction
 from memos_core.stores.index.moments import FINDABLE, Look
-from memos_core.types.access import Actor, Grant, Right, check_grantee, rights_of
+from memos_core.types.access import OPERATOR, Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.checks import in_utc
 from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
+from memos_core.types.differences import RolledBack
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
@@ -42,6 +45,11 @@ def without_links_to(item: MemoryItem, hidden: Collection[str]) -> MemoryItem:
     sources = tuple(source for source in item.provenance.derived_from if source[0] not in hidden)
     provenance = msgspec.structs.replace(item.provenance, derived_from=sources)
     return msgspec.structs.replace(item, links=links, provenance=provenance)
+
+
+def own_name(name: str, actor: str) -> bool:
+    """Whether a cube's name is the actor's own or below it."""
+    return name == actor or name.startswith(actor + "/")
 
 
 class MemCube:
@@ -83,7 +91,7 @@ class MemCube:
     @property
     def own(self) -> bool:
         """Whether the name is the actor's own or below it."""
-        return self.name == self.actor.id or self.name.startswith(self.actor.id + "/")
+        return own_name(self.name, self.actor.id)
 
     # -- redaction --------------------------------------------------------------------------------------------------
 
@@ -166,6 +174,63 @@ class MemCube:
         if reason is not None:
             transaction.note(row, reason=check_text(reason, "reason"))
         return row
+
+    # -- other times ----------------------------------------------------------------------------------------------
+
+    def fork(self, name: str, *, as_of: int | datetime | None = None, owner: str | Actor | None = None) -> CubeRow:
+        """A new cube whose history up to a moment is this one's, and which goes its own way from there.
+
+        Texts and vectors are shared, not copied. Whoever owns the fork may read all that this cube has ever held, so it takes
+        the right to administrate it.
+
+        Args:
+            name: of the new cube. An actor forks into its own names only; the holder of the store into any.
+            as_of: after that change, or at that time; None for now.
+            owner: whose it is; None for the actor (for the holder of the store: for the owner of this cube).
+
+        Raises:
+            CubeNotFound, AccessDenied: as `require` says, or the name or the owner is another actor's.
+            AlreadyExists: there is such a cube already.
+        """
+        source, operator = self.require(Right.ADMIN), self.actor == OPERATOR
+        check_cube_name(name)
+        whose = Actor.of(owner).id if owner is not None else source.owner if operator else self.actor.id
+        if not operator and (whose != self.actor.id or not own_name(name, self.actor.id)):
+            raise AccessDenied(
+                f"{self.actor.id!r} may fork into cubes of its own only: name it {self.actor.id}/..., say"
+            )
+        moment = self.moment(as_of)
+        with event("memos.fork", cube=self.name), self._store.begin(actor=self.actor.id, action="fork") as transaction:
+            rows = {each: transaction.cube(each) for each in sorted({self.name, name})}
+            locked = rows[self.name]
+            if rows[name] is not None:
+                raise AlreadyExists(f"there is a cube {name!r} already")
+            if locked is None:
+                raise CubeNotFound(f"there is no cube {self.name!r} any more")
+            return transaction.fork(locked, name, whose, locked.seq if moment is None else min(moment, locked.seq))
+
+    def rollback(self, as_of: int | datetime) -> RolledBack:
+        """Make what the cube holds now what it held at a moment, in one transaction: a new version of each item that differs.
+
+        Nothing is lost: what came later is deleted (restorable) and stays in the history, and rolling back to the number
+        `before` of the answer undoes all of it. Needs the right to administrate the cube, as it goes past frozen and private
+        items.
+
+        Args:
+            as_of: after that change, or at that time.
+
+        Raises:
+            CubeNotFound, AccessDenied: as `require` says.
+        """
+        self.require(Right.ADMIN)
+        moment = self.moment(as_of)
+        if moment is None:
+            raise InvalidInput("as_of says which moment to go back to: the number of a change, or an aware time")
+        with (
+            event("memos.rollback", cube=self.name),
+            self._store.begin(actor=self.actor.id, action="rollback") as writing,
+        ):
+            return rewind(self._store, writing, self.lock(writing), moment)
 
     # -- inside a transaction -------------------------------------------------------------------------------------
 

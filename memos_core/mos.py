@@ -43,6 +43,7 @@ from memos_core.stores.index.upkeep import drop_stale
 from memos_core.stores.opening import IN_MEMORY, folder_of, index_folder, is_server, open_store
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
+from memos_core.types.differences import RolledBack
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
 from memos_core.types.work import CubeRow, utc_now
 from memos_core.view import CompositeView
@@ -307,6 +308,26 @@ class MOS:
         cube = self._cube(name, OPERATOR if actor is None else Actor.of(actor))
         cube.require(Right.READ)
         return cube
+
+    def fork(
+        self, name: str, new_name: str, *, as_of: int | datetime | None = None, owner: str | Actor | None = None
+    ) -> CubeInfo:
+        """A new cube that has the history of another up to a moment, for a what-if; as `MemCube.fork` says.
+
+        Raises:
+            CubeNotFound: there is no such cube.
+            AlreadyExists: the new name is taken.
+        """
+        row = self.cube(name).fork(new_name, as_of=as_of, owner=owner)
+        return CubeInfo(row.name, row.owner, row.seq, row.created_at)
+
+    def rollback_cube(self, name: str, as_of: int | datetime) -> RolledBack:
+        """Make what a cube holds now what it held at a moment; as `MemCube.rollback` says.
+
+        Raises:
+            CubeNotFound: there is no such cube.
+        """
+        return self.cube(name).rollback(as_of)
 
     def share(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from memos_core.context import Context, build
-from memos_core.errors import InvalidInput, InvalidText, StateConflict
+from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
 from memos_core.filters import F, Where, parse_where
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
@@ -32,6 +32,7 @@ from memos_core.types.checks import (
     checked_visibility,
     in_utc,
 )
+from memos_core.types.differences import ItemDiff, RolledBack, item_diff
 from memos_core.types.inputs import Draft
 from memos_core.types.items import PINNED, Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
@@ -406,6 +407,36 @@ class Session:
         """
         return lineage_of(self._view, self._id(id, key), depth)
 
+    def diff(
+        self,
+        id: str | None = None,
+        old: int | None = None,
+        new: int | None = None,
+        *,
+        key: str | None = None,
+    ) -> ItemDiff:
+        """What differs between two versions of an item.
+
+        Args:
+            id: of the item; or name it by `key`.
+            old: number of a version; None for the one before `new` (nothing, before the first).
+            new: number of a version; None for the newest.
+            key: of the item.
+
+        Raises:
+            ItemNotFound: none of the cubes read from has ever had it.
+            VersionNotFound: it has no such version.
+        """
+        past = self.history(id, key=key)
+        by_number = {version.version: version for version in past}
+        upto = past[-1].version if new is None else checked_version(new, "new")
+        since = checked_version(old, "old") if old is not None else upto - 1 if upto - 1 in by_number else None
+        missing = next((each for each in (since, upto) if each is not None and each not in by_number), None)
+        if missing is not None:
+            raise VersionNotFound(f"there is no version {missing}; there are {', '.join(map(str, by_number))}")
+        named = next(version.item.id for version in past if version.item is not None)
+        return item_diff(named, None if since is None else by_number[since].item, by_number[upto].item)
+
     def stats(self) -> dict[str, Any]:
         """What each cube read from holds, how it is indexed, and whether search is lexical only."""
         return self._view.stats()
@@ -595,6 +626,35 @@ class Session:
             VersionNotFound: it has no such version, or that was a deletion.
         """
         return self._view.restore(check_text(id, "item id"), checked_version(to_version, "to_version"))
+
+    def rollback_cube(self, as_of: int | datetime, *, cube: str | None = None) -> RolledBack:
+        """Make what a cube holds now what it held at a moment, in one transaction; as `MemCube.rollback` says.
+
+        Args:
+            as_of: after that change, or at that time.
+            cube: which of those written to; None where it is only one.
+
+        Raises:
+            AccessDenied: the actor does not administrate it.
+        """
+        return self._view.only(self._view.write, cube, "rollback_cube").rollback(as_of)
+
+    def fork(self, name: str, *, as_of: int | datetime | None = None, cube: str | None = None) -> str:
+        """Make a new cube of the actor's own whose history up to a moment is that of a cube; as `MemCube.fork` says.
+
+        Args:
+            name: of the new cube: the actor's own, or below it ("alice/what-if").
+            as_of: after that change, or at that time; None for now.
+            cube: which of those read from; None where it is only one.
+
+        Returns:
+            The name.
+
+        Raises:
+            AccessDenied: the actor does not administrate it, or the name is not its own.
+            AlreadyExists: the name is taken.
+        """
+        return self._view.only(self._view.read, cube, "fork").fork(name, as_of=as_of).name
 
     def _id(self, id: str | None, key: str | None) -> str:
         if (id is None) == (key is None):

@@ -419,6 +419,22 @@ class CompositeView:
                 cube.restore(transaction, id, version, reason)
         return holding[0].get(id)
 
+    def only(self, cubes: Sequence[MemCube], name: str | None, what: str) -> MemCube:
+        """The cube that is meant: the one of that name, or the only one there is.
+
+        Args:
+            cubes: those read from, or those written to.
+            name: None where there is only one.
+            what: that is done to it, for the message.
+
+        Raises:
+            InvalidInput: it is not among them, or not said where there are several.
+        """
+        found = [cube for cube in cubes if name in (None, cube.name)]
+        if len(found) != 1:
+            raise InvalidInput(f"{what} is for one cube; say which with cube=: one of {self._names(cubes)}")
+        return found[0]
+
     # -- finding --------------------------------------------------------------------------------------------------
 
     @_one_operation

@@ -1,35 +1,16 @@
-"""What changed from one text to the next, word by word (long texts: line by line)."""
+"""What changed from one text to the next, cut down to what a person wants to see of it."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
-Op = Literal["same", "gone", "new"]
+from memos_core.types.differences import Stretch
 
-_TOKENS: Final = re.compile(r"\s+|\w+|[^\w\s]")
-_MOST_TOKENS: Final = 3000  # comparing takes time with the square of this
 _SHOWN: Final = 60  # characters on either side of a change
 
 
-def differences(old: str, new: str) -> Iterator[tuple[Op, str]]:
-    """Stretches that stayed, went and came, in the order of the texts."""
-    before, after = _TOKENS.findall(old), _TOKENS.findall(new)
-    if max(len(before), len(after)) > _MOST_TOKENS:
-        before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    for op, i1, i2, j1, j2 in difflib.SequenceMatcher(None, before, after).get_opcodes():
-        if op == "equal":
-            yield "same", "".join(before[i1:i2])
-            continue
-        if i1 < i2:
-            yield "gone", "".join(before[i1:i2])
-        if j1 < j2:
-            yield "new", "".join(after[j1:j2])
-
-
-def with_little_around(stretches: Iterator[tuple[Op, str]]) -> Iterator[tuple[Op, str]]:
+def with_little_around(stretches: Iterator[Stretch]) -> Iterator[Stretch]:
     """The same, with what stayed cut down to what stands next to a change."""
     found = list(stretches)
     for place, (op, text) in enumerate(found):

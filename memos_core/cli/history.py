@@ -87,11 +87,12 @@ def _paragraphs(versions: Sequence[Version], full: bool, *, colour: bool) -> Ite
 def _text_change(old: str, new: str, full: bool, colour: bool) -> Text:
     from rich.text import Text
 
-    from memos_core.cli.diffs import differences, with_little_around
+    from memos_core.cli.diffs import with_little_around
+    from memos_core.types.differences import stretches
 
-    stretches = differences(printable(old), printable(new))
+    found = stretches(printable(old), printable(new))
     changed = Text()
-    for op, text in stretches if full else with_little_around(stretches):
+    for op, text in found if full else with_little_around(found):
         if op == "same":
             changed.append(text)
         elif colour:

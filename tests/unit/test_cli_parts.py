@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from memos_core.cli.diffs import differences, with_little_around
+from memos_core.cli.diffs import with_little_around
 from memos_core.cli.excerpts import Marker, shorten
 from memos_core.cli.looks import bar
 from memos_core.cli.output import in_bytes, one_line, printable
 from memos_core.cli.values import parse_metadata, parse_moment, parse_time, parse_wheres
 from memos_core.errors import InvalidMetadata
 from memos_core.filters import Condition, F, Group, condition
+from memos_core.types.differences import stretches
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 SIGNS = {"=": "==", "==": "==", "!=": "!=", "contains": "contains"}
@@ -82,7 +83,7 @@ WORDS = st.lists(st.sampled_from(["the", "dog", "Rex", "Max", "swims", ".", "\n"
 @given(WORDS, WORDS)
 def test_differences_hold_both_texts(before: list[str], after: list[str]) -> None:
     old, new = " ".join(before), " ".join(after)
-    found = list(differences(old, new))
+    found = list(stretches(old, new))
     assert "".join(text for op, text in found if op != "new") == old
     assert "".join(text for op, text in found if op != "gone") == new
     kept = [(op, text) for op, text in with_little_around(iter(found)) if op != "same"]
@@ -92,7 +93,7 @@ def test_differences_hold_both_texts(before: list[str], after: list[str]) -> Non
 def test_very_long_texts_are_compared_line_by_line() -> None:
     lines = [f"line {number} of many\n" for number in range(5000)]
     new = [*lines[:2500], "another line\n", *lines[2500:]]
-    assert [text for op, text in differences("".join(lines), "".join(new)) if op != "same"] == ["another line\n"]
+    assert [text for op, text in stretches("".join(lines), "".join(new)) if op != "same"] == ["another line\n"]
 
 
 def test_an_excerpt_shows_the_words_in_question() -> None:

@@ -337,7 +337,7 @@ class SqlStore:
 
     def bodies(self, cube: CubeRow, after: int, until: int) -> Iterator[tuple[int, str, int, str, Body]]:
         """(change, id, version, state, body) of the changes after one number up to another; deletions are left out."""
-        for base, after, end in self._slices(cube, after, until):
+        for base, low, high in self._slices(cube, after, until):
             for place, id_, version, state, body in self._rows(
                 "bodies",
                 lambda: (
@@ -347,7 +347,7 @@ class SqlStore:
                     .where(_v.place > bindparam("low"), _v.place <= bindparam("high"), _v.body.is_not(None))
                     .order_by(_v.place)
                 ),
-                {"low": base + after, "high": base + end},
+                {"low": base + low, "high": base + high},
             ):
                 if state not in _STATES:
                     raise self._altered(cube, id_, version)

@@ -1,0 +1,181 @@
+"""If these fail, going back leaves something as it was not, cannot be undone, or a difference is told that there is none of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from telling import Clock
+
+from memos_core import MOS, Link, Session
+from memos_core.errors import AccessDenied, CubeNotFound, InvalidInput, ItemNotFound, VersionNotFound
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def mos(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[MOS]:
+    place = tmp_path / "memory" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    with MOS.open(place, embedder="hashing", cache=tmp_path / "cache", now=clock) as mos:
+        yield mos
+
+
+@pytest.fixture
+def alice(mos: MOS) -> Session:
+    return mos.session("alice")
+
+
+def state(alice: Session, as_of: int | None = None) -> Any:
+    """What the items say, by id; and what is found by meaning and words."""
+    items = {item.id: (item.text, item.key, item.tags, item.metadata, item.links) for item in alice.list(as_of=as_of)}
+    return items, [(hit.id, hit.score, hit.parts) for hit in alice.search("who chased the cat?", as_of=as_of)]
+
+
+def test_a_cube_stands_as_it_stood_at_every_moment(mos: MOS, alice: Session) -> None:
+    """Back and forth, in one entry of the audit each time; what is the same is left alone."""
+    alice.add("Rex chased the cat", id="rex", key="dog", tags=["a"])
+    alice.add("Bella sleeps", id="bella", links=[Link("beside", "rex", 0.5)])
+    alice.add("the garden", id="garden")
+    alice.update("rex", text="Rex chased nobody", tags=[])
+    alice.delete("garden")
+    alice.add("Tom is a cat", id="tom")
+    alice.update("bella", metadata={"age": 3}, links=[])
+    then = [state(alice, n) for n in range(8)]
+    for number in (3, 7, 0, 5, 1, 7, 6, 2, 4):
+        before, entries = mos.store.head_seq(row(mos)), len(mos.cube("alice").audit())
+        done = alice.rollback_cube(number)
+        assert state(alice) == then[number]
+        written = mos.store.head_seq(row(mos)) - before
+        assert (done.to, done.before) == (number, before)
+        assert len(done.restored) + len(done.changed) + len(done.deleted) == written
+        assert not done or len(mos.cube("alice").audit()) == entries + 1
+        assert not alice.rollback_cube(number), "it stands so already"
+        undone = mos.rollback_cube("alice", done.before)
+        assert (len(undone.restored), len(undone.deleted)) == (len(done.deleted), len(done.restored))
+        alice.rollback_cube(number)
+    assert [version.op for version in alice.history("tom")][:3] == ["add", "delete", "restore"]
+    assert mos.verify() == []
+
+
+def row(mos: MOS) -> Any:
+    found = mos.store.cube("alice")
+    assert found is not None
+    return found
+
+
+def test_it_says_what_it_did(alice: Session, clock: Clock) -> None:
+    alice.add("one", id="one")
+    alice.add("two", id="two")
+    alice.add("same", id="same")
+    moment = clock.now
+    clock.go(60)
+    alice.update("one", text="changed")
+    alice.delete("two")
+    alice.add("three", id="three")
+    alice.delete("three")
+    alice.add("four", id="four")
+    alice.update("same", text="not the same")
+    alice.update("same", text="same")
+    done = alice.rollback_cube(moment)
+    assert (done.cube, done.to, done.before) == ("alice", 3, 10)
+    assert (done.restored, done.changed, done.deleted) == (("two",), ("one",), ("four",))
+    assert alice.get("same").version == 3
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1)])
+def test_names_go_back_to_those_who_bore_them(mos: MOS, alice: Session, order: tuple[int, ...]) -> None:
+    """Along a chain, around a ring, and from items that are gone by then."""
+    for n in range(4):
+        alice.add(f"item {n}", id=f"i{n}", key=f"k{n}")
+    alice.add("gone by then", id="late")
+    alice.delete("late")
+    for n in order:
+        alice.update(f"i{n}", new_key=None)
+    for n in range(4):
+        alice.update(f"i{n}", new_key=f"k{(n + 1) % 4}")
+    ring = mos.store.head_seq(row(mos))
+    alice.delete("i0")
+    alice.add("another", id="other", key="k1")
+    alice.update("i3", new_key="x")
+    alice.update("i1", new_key="k0")
+    for number in (6, ring, 4, ring):
+        alice.rollback_cube(number)
+        expected = {f"k{(n + (number == ring)) % 4}": f"i{n}" for n in range(4)}
+        assert {key: alice.get(key=key).id for key in expected} == expected
+        with pytest.raises(ItemNotFound):
+            alice.get(key="x")
+    assert mos.verify() == []
+
+
+def test_a_fork_can_go_back_beyond_where_it_began(mos: MOS, alice: Session) -> None:
+    alice.add("Rex chased the cat", id="rex", key="dog")
+    alice.update("rex", text="Rex sleeps", new_key="k")
+    alice.add("Bella", id="bella", key="dog")
+    mos.fork("alice", "alice/what-if")
+    fork = mos.session("alice", read_from=["alice/what-if"], write_to=["alice/what-if"])
+    fork.delete("bella")
+    before = state(alice)
+    assert fork.rollback_cube(1).changed == ("rex",)
+    assert (state(fork), state(alice)) == (state(alice, 1), before)
+    assert fork.get(key="dog").text == "Rex chased the cat"
+    assert mos.verify() == []
+
+
+def test_who_may_go_back(mos: MOS, alice: Session) -> None:
+    alice.add("one")
+    alice.add("two")
+    with pytest.raises(CubeNotFound):
+        mos.cube("alice", actor="bob").rollback(1)
+    mos.share("alice", with_="bob", rights="write")
+    bob = mos.session("bob", write_to=["bob", "alice"])
+    with pytest.raises(AccessDenied, match="admin"):
+        bob.rollback_cube(1, cube="alice")
+    with pytest.raises(InvalidInput, match="cube="):
+        bob.rollback_cube(1)
+    with pytest.raises(InvalidInput, match="cube="):
+        bob.rollback_cube(1, cube="carol")
+    with pytest.raises(InvalidInput, match="as_of"):
+        alice.rollback_cube(None)  # type: ignore[arg-type]
+    assert len(alice.list()) == 2
+
+
+def test_two_versions_are_compared(alice: Session) -> None:
+    alice.add("Rex is a young dog", id="rex", key="dog", tags=["a"], metadata={"age": 1})
+    alice.update("rex", text="Rex is an old dog", tags=["a", "b"])
+    alice.update("rex", metadata={"age": 9}, new_key="old dog")
+    alice.delete("rex")
+    alice.restore("rex")
+    found = alice.diff("rex", 1, 3)
+    assert (
+        found.text
+        == (
+            ("same", "Rex is "),
+            ("gone", "a young"),
+            ("new", "an old"),
+            ("same", " dog"),
+        )
+        or "".join(text for op, text in found.text if op != "new") == "Rex is a young dog"
+    )
+    assert {(change.name, str(change.old), str(change.new)) for change in found.fields} == {
+        ("key", "dog", "old dog"),
+        ("tags", "('a',)", "('a', 'b')"),
+        ("metadata", "{'age': 1}", "{'age': 9}"),
+    }
+    assert [(op, text) for op, text in alice.diff("rex", 3, 1).text if op == "new"]
+    assert not alice.diff("rex", 3, 5)
+    assert alice.diff("rex", 3, 4).new is None
+    assert alice.diff("rex").old is None, "the newest with the one before"
+    assert alice.diff(key="old dog", new=2).fields[0].name == "tags"
+    assert alice.diff("rex", new=1).old is None
+    for old, new in ((1, 9), (9, 1)):
+        with pytest.raises(VersionNotFound, match="9"):
+            alice.diff("rex", old, new)
+    with pytest.raises(InvalidInput):
+        alice.diff("rex", 0, 1)
+    with pytest.raises(ItemNotFound):
+        alice.diff("nobody")
