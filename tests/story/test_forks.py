@@ -38,7 +38,7 @@ def mos(place: str, tmp_path: Path, clock: Clock) -> Iterator[MOS]:
 
 def of(mos: MOS, cube: str) -> Session:
     """The owner's session in one cube."""
-    return mos.session(cube.split("/")[0], read_from=[cube], write_to=[cube])
+    return mos.session(cube.split("/", maxsplit=1)[0], read_from=[cube], write_to=[cube])
 
 
 def seen(mos: MOS, cube: str, as_of: int | None = None) -> Any:
