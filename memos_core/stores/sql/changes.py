@@ -125,7 +125,8 @@ class WriteTransaction:
         forking.copy_conversations(connection, spans, number, seq, source.seq)
         self._locked[number] = counter = _Counter(number, name, seq, 0, audit.GENESIS, at, 0)
         counter.digests.append(forking.root_of(connection, source.number, seq)[1])
-        counter.noted = True
+        counter.entered = True
+        counter.detail = {"forked": source.name, "as_of": seq}
         return CubeRow(number, name, owner, seq, from_micros(at), source.number, seq)
 
     def setting(self, key: str) -> str | None:

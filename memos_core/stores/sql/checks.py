@@ -5,7 +5,7 @@ Each function yields one sentence for every way in which what is there contradic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -174,17 +174,8 @@ def check_chain(
         erased: gets the numbers of entries whose actor or detail has been erased; that is no contradiction.
         until: number of the last entry to look at; None for all.
     """
-    shared = None
-    if cube.base:
-        try:
-            last, shared = forking.root_of(connection, cube.base, cube.base_seq)
-            found = connection.execute(select(schema.cubes).where(schema.cubes.c.cube == cube.base)).mappings().one()
-            origin = cube_row(found)
-        except (StoreDamaged, NoResultFound) as error:
-            yield f"what it was forked from cannot be looked at: {error}"
-        else:
-            for what in check_chain(connection, origin, until=last):
-                yield f"in cube {origin.name!r}, which it was forked from: {what}"
+    root, wrong_before = _shared(connection, cube)
+    yield from wrong_before
     number, covered, previous, sealed = 0, cube.base_seq, audit.GENESIS, False
     for row in connection.execute(audit.rows_of(cube.number).execution_options(yield_per=_ROWS)).mappings():
         if until is not None and number >= until:
@@ -198,7 +189,7 @@ def check_chain(
             yield f"audit entry {number}: {wrong} is no such thing as was written"
             previous = row["hash"] if isinstance(row["hash"], bytes) else audit.GENESIS
             continue
-        digests: list[bytes] = [shared] if shared is not None and number == 1 else []
+        digests: list[bytes] = [root] if root is not None and number == 1 else []
         if row["first_seq"]:
             if row["first_seq"] != covered + 1:
                 yield f"audit entry {number} covers change {row['first_seq']} on, expected {covered + 1}"
@@ -230,6 +221,20 @@ def check_chain(
     entries = select(_b.number).where(_b.cube == cube.number)
     for (stray,) in connection.execute(select(d.number).where(d.cube == cube.number, d.number.not_in(entries))):
         yield f"there is a detail of audit entry {stray}, but no such entry"
+
+
+def _shared(connection: Connection, cube: CubeRow) -> tuple[bytes | None, Iterable[str]]:
+    """What the first entry of a fork must say of what it shares (None for no fork), and what is wrong with that."""
+    if not cube.base:
+        return None, ()
+    try:
+        last, root = forking.root_of(connection, cube.base, cube.base_seq)
+        row = connection.execute(select(schema.cubes).where(schema.cubes.c.cube == cube.base)).mappings().one()
+        origin = cube_row(row)
+    except (StoreDamaged, NoResultFound) as error:
+        return None, [f"what it was forked from cannot be looked at: {error}"]
+    found = check_chain(connection, origin, until=last)
+    return root, (f"in cube {origin.name!r}, which it was forked from: {what}" for what in found)
 
 
 def _covered(connection: Connection, cube: CubeRow, first: int, last: int) -> Iterator[tuple[int, int, bytes]]:
