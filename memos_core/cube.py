@@ -25,7 +25,7 @@ from memos_core.stores.index.moments import FINDABLE, Look
 from memos_core.types.access import OPERATOR, Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.checks import in_utc
 from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
-from memos_core.types.differences import RolledBack
+from memos_core.types.differences import CubeDiff, RolledBack, item_diff
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
@@ -209,6 +209,27 @@ class MemCube:
                 raise CubeNotFound(f"there is no cube {self.name!r} any more")
             return transaction.fork(locked, name, whose, locked.seq if moment is None else min(moment, locked.seq))
 
+    def diff(self, old: int | datetime, new: int | datetime | None = None) -> CubeDiff:
+        """What differs between two moments: items that came, went, or say something else, in whatever state they are.
+
+        Args:
+            old: after that change, or at that time.
+            new: the same; None for now.
+
+        Raises:
+            CubeNotFound: there is no such cube, or the actor may not read it.
+        """
+        if old is None:
+            raise InvalidInput("old says which moment to begin at: the number of a change, or an aware time")
+        moved = self._memory.between(*(self.place(each, LifecycleState) for each in (old, new)))
+        pairs = [(None if a is None else a.to_item(), None if b is None else b.to_item()) for a, b in moved]
+        changed = [item_diff(a.id, a, b) for a, b in pairs if a is not None and b is not None]
+        return CubeDiff(
+            added=tuple(b for a, b in pairs if a is None and b is not None),
+            removed=tuple(a for a, b in pairs if b is None and a is not None),
+            changed=tuple(each for each in changed if each),
+        )
+
     def rollback(self, as_of: int | datetime) -> RolledBack:
         """Make what the cube holds now what it held at a moment, in one transaction: a new version of each item that differs.
 
@@ -361,8 +382,10 @@ class MemCube:
         """An item now or at a moment; raises as `current` does."""
         return self.shown([self.current(id, as_of=as_of).to_item()])[0]
 
-    def id_of(self, key: str) -> str:
-        """The id of the item that bears a key; raises ItemNotFound where none does."""
+    def id_of(self, key: str, *, as_of: int | datetime | None = None) -> str:
+        """The id of the item that bears a key, or bore it at a moment; raises ItemNotFound where none does."""
+        if as_of is not None:
+            return self._memory.by_key_then(self.place(as_of, LifecycleState), key)
         return self._memory.by_key(self.require(Right.READ), key, self.reader)
 
     def nearest(

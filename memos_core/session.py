@@ -283,7 +283,8 @@ class Session:
             query: the question; its words are never operators. An empty one finds nothing.
             top_k: how many, at most 10,000.
             where: only items that fulfil this filter (`F.tag == "home"`, or a dict); it narrows before ranking.
-            as_of: search as it was after that change (only where one cube is read) or at that time.
+            as_of: search as it was after that change (only where one cube is read) or at that time; "yesterday" in the
+                question is then the day before that moment.
             include: states in which items are found too ("archived", "generated", "merged").
             min_score: only hits at least this likely to be what was asked for, in [0, 1].
             cursor: `.cursor` of the page before, to go on after it.
@@ -340,10 +341,15 @@ class Session:
     def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:
         """One item, by id or by key.
 
+        Args:
+            id: of the item; or name it by `key`.
+            key: of the item; with `as_of`, the one that it bore then.
+            as_of: as it was after that change, or at that time.
+
         Raises:
             ItemNotFound: none of the cubes read from has it.
         """
-        return self._view.get(self._id(id, key), as_of=as_of)
+        return self._view.get(self._id(id, key, as_of), as_of=as_of)
 
     def list(
         self,
@@ -656,10 +662,10 @@ class Session:
         """
         return self._view.only(self._view.read, cube, "fork").fork(name, as_of=as_of).name
 
-    def _id(self, id: str | None, key: str | None) -> str:
+    def _id(self, id: str | None, key: str | None, as_of: int | datetime | None = None) -> str:
         if (id is None) == (key is None):
             raise InvalidInput("name the item by its id or by its key, one of the two")
-        return self._view.id_of(check_name(key, "key")) if id is None else check_text(id, "item id")
+        return self._view.id_of(check_name(key, "key"), as_of=as_of) if id is None else check_text(id, "item id")
 
 
 def _ids(ids: str | Iterable[str]) -> Sequence[str]:

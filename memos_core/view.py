@@ -563,15 +563,15 @@ class CompositeView:
         raise ItemNotFound(f"no item {id!r} in {self._names(self.read)}")
 
     @_one_operation
-    def id_of(self, key: str) -> str:
-        """The id of the item that bears a key, from the first cube that has one.
+    def id_of(self, key: str, *, as_of: int | datetime | None = None) -> str:
+        """The id of the item that bears a key, or bore it at a moment, from the first cube that has one.
 
         Raises:
             ItemNotFound: none has.
         """
         for cube in self._made(self.read):
             try:
-                return cube.id_of(key)
+                return cube.id_of(key, as_of=as_of)
             except ItemNotFound:
                 continue
         raise ItemNotFound(f"no item with key {key!r} in {self._names(self.read)}")

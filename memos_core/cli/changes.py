@@ -12,7 +12,7 @@ from memos_core.cli.opening import writing
 from memos_core.cli.options import Command, Settings, pass_settings
 from memos_core.cli.output import Output, counted
 from memos_core.cli.search import item_json
-from memos_core.cli.values import parse_metadata, parse_time, text_or_stdin
+from memos_core.cli.values import parse_metadata, parse_moment, parse_time, text_or_stdin
 from memos_core.errors import VersionConflict
 
 if TYPE_CHECKING:
@@ -195,20 +195,46 @@ def restore_command(settings: Settings, id: str | None, folder: Path | None, num
     return None
 
 
-@click.command(
-    "rollback",
-    cls=Command,
-    short_help="Go back to an earlier version.",
-    epilog="\nExample:\n  memos rollback --key rent 2\n",
-)
+_ROLLBACK_EXAMPLES: Final = """
+Examples:
+  memos rollback --key rent 2
+  memos rollback --as-of 120
+  memos rollback --as-of 2026-11-01 --cube team
+"""
+
+
+@click.command("rollback", cls=Command, short_help="Go back to an earlier version.", epilog=_ROLLBACK_EXAMPLES)
 @click.argument("id_and_version", metavar="[ID] VERSION", nargs=-1)
 @click.option("--key", metavar="NAME", help="Of the item, in the place of its id.")
+@click.option("--as-of", metavar="WHEN", help="Take a whole cube back to how it was after a change, or at a time.")
 @pass_settings
-def rollback_command(settings: Settings, id_and_version: tuple[str, ...], key: str | None) -> None:
-    """Make the newest version of an item equal to an earlier one."""
+def rollback_command(settings: Settings, id_and_version: tuple[str, ...], key: str | None, as_of: str | None) -> None:
+    """Make the newest version of an item equal to an earlier one; with --as-of, those of all items of a cube.
+
+    Nothing is lost: what came later stays in the history, and one can go back to it in the same way.
+    """
+    if as_of is not None:
+        if id_and_version or key is not None:
+            raise click.UsageError("--as-of takes a whole cube back; leave out the item and its version")
+        return _rollback_cube(settings, as_of)
     *ids, version = id_and_version or ("",)
     if len(ids) != (1 if key is None else 0) or not version.isdecimal():
         raise click.UsageError("give the ID (or --key) of one item, then the number of the version to go back to")
     with writing(settings) as session:
         id = ids[0] if key is None else session.get(key=key).id
         _tell(session.rollback(id, int(version)), "rolled back as", Output(settings))
+    return None
+
+
+def _rollback_cube(settings: Settings, as_of: str) -> None:
+    output = Output(settings)
+    moment = parse_moment(as_of)
+    assert moment is not None
+    with writing(settings) as session:
+        done = session.rollback_cube(moment)
+    if output.as_json:
+        output.document({name: getattr(done, name) for name in done.__struct_fields__})
+        return
+    counts = {"restored": done.restored, "changed back": done.changed, "deleted": done.deleted}
+    said = ", ".join(f"{counted(len(ids), 'item')} {what}" for what, ids in counts.items())
+    output.done(f"{done.cube} stands as after change {done.to}: {said}; undo with memos rollback --as-of {done.before}")

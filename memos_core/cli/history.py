@@ -75,7 +75,7 @@ def _paragraphs(versions: Sequence[Version], full: bool, *, colour: bool) -> Ite
         if before is None:
             yield _INDENT, Text(printable(item.text))
         elif before.text != item.text:
-            yield _INDENT, _text_change(before.text, item.text, full, colour)
+            yield _INDENT, text_change(before.text, item.text, full, colour)
         changes = [] if before is None else list(_field_changes(before, item))
         for name, old, new in changes:
             yield _INDENT, Text(f"{name}: {one_line(old) or '(none)'} → {one_line(new) or '(none)'}")
@@ -84,7 +84,8 @@ def _paragraphs(versions: Sequence[Version], full: bool, *, colour: bool) -> Ite
         before = item
 
 
-def _text_change(old: str, new: str, full: bool, colour: bool) -> Text:
+def text_change(old: str, new: str, full: bool, colour: bool) -> Text:
+    """A text with what went and what came marked; unless it is to be shown in full, only what stands around that."""
     from rich.text import Text
 
     from memos_core.cli.diffs import with_little_around

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from memos_core.errors import AlreadyExists, Conflict, ItemNotFound, VersionNotFound
-from memos_core.filters import Filter
+from memos_core.filters import F, Filter
 from memos_core.lifecycle.states import MERGED_INTO, move_between, need_changeable
 from memos_core.plaintext.commit import Commit, Outcome, Overtaken, from_document, identity_number, needs_vectors
 from memos_core.plaintext.embedding import SETTING, Embedding, Floats
@@ -419,6 +419,44 @@ class GeneralTextMemory:
         if head is None or not self.heads(cube, [head.id], reader):
             raise ItemNotFound(f"no item with key {key!r} in cube {cube.name!r}")
         return head.id
+
+    def by_key_then(self, place: Place, key: str) -> str:
+        """The id of the item that bore a key at a moment.
+
+        Args:
+            place: which moment; items in other states than it looks for are not found.
+
+        Raises:
+            ItemNotFound: none did that the reader may see.
+        """
+        index = self.indexes.get(place.cube)
+        with index.lock:
+            index.catch_up()
+            moment = index.moment(place.as_of, place.look, unindexed=True)
+            seqs = index.table["seq"][index.matching(F.key == key, moment.rows)].tolist()
+        for record in self._store.records(place.cube, seqs).values():
+            return record.id
+        raise ItemNotFound(f"no item with key {key!r} in cube {place.cube.name!r} after change {place.as_of}")
+
+    def between(self, old: Place, new: Place) -> list[tuple[Record | None, Record | None]]:
+        """The items that are not at the same version at two moments of a cube: (then, later), in the order of their changes.
+
+        None where an item was not there, or not to be seen.
+        """
+        index = self.indexes.get(old.cube)
+        found: list[dict[int, int]] = []
+        with index.lock:
+            index.catch_up()
+            for place in (old, new):
+                rows = index.moment(place.as_of, place.look, unindexed=True).rows
+                items, seqs = index.table["item"][rows].tolist(), index.table["seq"][rows].tolist()
+                found.append(dict(zip(items, seqs, strict=True)))
+        before, after = found
+        moved = [item for item in {**before, **after} if before.get(item) != after.get(item)]
+        wanted = {seq for item in moved for seq in (before.get(item), after.get(item)) if seq is not None}
+        records = self._store.records(old.cube, sorted(wanted))
+        moved.sort(key=lambda item: after.get(item) or before[item])
+        return [(records.get(before.get(item, 0)), records.get(after.get(item, 0))) for item in moved]
 
     def history(self, cube: CubeRow, id: str, reader: str | None = None) -> list[Version]:
         """All versions of an item that the reader may see, oldest first; deletions are among them.

@@ -29,7 +29,7 @@ from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.columns import ABSENT_TIME
 from memos_core.types.items import Hits, MemoryItem, Page
 from memos_core.types.names import check_text
-from memos_core.types.work import CubeRow
+from memos_core.types.work import CubeRow, from_micros
 
 Rows = NDArray[np.int64]
 Order = Literal["created", "updated", "occurred"]
@@ -167,7 +167,9 @@ class Searcher:
                 known = occurred[occurred != ABSENT_TIME]
                 times.extend((int(known.min()), int(known.max())) if len(known) else ())
                 names |= index.people(moment).words
-        return take_apart(text, self._now(), (min(times), max(times)) if times else None), names
+        at = places[0].look.at  # the past is asked by the clock of then
+        now = self._now() if at is None else from_micros(at)
+        return take_apart(text, now, (min(times), max(times)) if times else None), names
 
     def _vectors(self, question: Question, names: set[str], ask: Ask) -> tuple[QueryVectors | None, str | None]:
         if ask.vector is not None:

@@ -177,3 +177,65 @@ def test_two_versions_are_compared(alice: Session) -> None:
             alice.diff("rex", old, new)
     with pytest.raises(ItemNotFound):
         alice.diff("nobody")
+
+
+def test_two_moments_of_a_cube_are_compared(mos: MOS, alice: Session, clock: Clock) -> None:
+    alice.add("Rex chased the cat", id="rex")
+    alice.add("the garden", id="garden")
+    alice.add("same", id="same")
+    moment = clock.now
+    clock.go(60)
+    alice.update("rex", text="Rex chased the dog")
+    alice.delete("garden")
+    alice.add("Bella", id="bella")
+    alice.add("came and went", id="brief")
+    alice.delete("brief")
+    alice.update("same", tags=["t"])
+    alice.rollback("same", to_version=1)
+    cube = mos.cube("alice")
+    for found in (cube.diff(3), cube.diff(moment), cube.diff(3, 10), cube.diff(moment, clock.now)):
+        assert [item.id for item in found.added] == ["bella"]
+        assert [item.text for item in found.removed] == ["the garden"]
+        assert [(change.id, [text for op, text in change.text if op == "new"]) for change in found.changed] == [
+            ("rex", ["dog"])
+        ]
+    back = cube.diff(10, 3)
+    assert ([item.id for item in back.added], [item.id for item in back.removed]) == (["garden"], ["bella"])
+    assert not cube.diff(3, 3)
+    assert [item.id for item in cube.diff(0, 3).added] == ["rex", "garden", "same"]
+    assert [change.id for change in cube.diff(3, 9).changed] == ["rex", "same"]
+    with pytest.raises(InvalidInput, match="old"):
+        cube.diff(None)  # type: ignore[arg-type]
+    mos.share("alice", with_="bob", rights="read")
+    alice.add("for my eyes only", id="secret", visibility="private")
+    assert "secret" in {item.id for item in cube.diff(3).added}
+    assert "secret" not in {item.id for item in mos.cube("alice", actor="bob").diff(3).added}
+
+
+def test_a_name_leads_to_who_bore_it_then(mos: MOS, alice: Session, clock: Clock) -> None:
+    alice.add("Rex", id="rex", key="dog")
+    first = clock.now
+    clock.go(60)
+    alice.update("rex", new_key=None)
+    alice.add("Bella", id="bella", key="dog")
+    second = clock.now
+    clock.go(60)
+    alice.delete("bella")
+    for as_of, id in ((1, "rex"), (first, "rex"), (3, "bella"), (second, "bella")):
+        assert alice.get(key="dog", as_of=as_of).id == id
+    for as_of in (0, 2, 4, None):
+        with pytest.raises(ItemNotFound):
+            alice.get(key="dog", as_of=as_of)
+
+
+def test_yesterday_is_the_day_before_the_moment_that_is_asked(mos: MOS, alice: Session, clock: Clock) -> None:
+    for day in range(9):
+        alice.add(f"walked for {day} hours", occurred_at=clock.now)
+        clock.go(86_400)
+    moment = clock.now
+    then = [(hit.id, hit.score, hit.parts) for hit in alice.search("what did I do yesterday?")]
+    assert then[0][2]["date"] > 0
+    clock.go(30 * 86_400)
+    alice.add("slept", occurred_at=clock.now)
+    assert [(hit.id, hit.score, hit.parts) for hit in alice.search("what did I do yesterday?", as_of=moment)] == then
+    assert [(hit.id, hit.score, hit.parts) for hit in alice.search("what did I do yesterday?")] != then
