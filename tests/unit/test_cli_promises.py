@@ -17,7 +17,7 @@ COMMANDS = (
     *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
-    "version",
+    *("version", "diff", "fork"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),
@@ -25,6 +25,8 @@ READING = (
     *(["cubes", "share", "x", "--with", "y"], ["verify"], ["reindex"], ["reembed", "hashing", "--yes"]),
     *(["backup", "safe"], ["vacuum"], ["archive", "x"], ["activate", "x"], ["freeze", "x"], ["unfreeze", "x"]),
     *(["merge", "x", "y", "--text", "z"], ["explain", "x"], ["lineage", "x"], ["policy", "x"], ["retain"]),
+    *(["diff", "x"], ["diff", "--since", "1"], ["fork", "x", "alice/y"]),
+    *(["rollback", "--as-of", "1"],),
 )
 
 
