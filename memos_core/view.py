@@ -331,7 +331,7 @@ class CompositeView:
                 own = [record for each in found for holder, record in each if holder is cube]
                 if own:
                     cube.move(transaction, own, target, reason=reason)
-        return [each[0][0].get(each[0][1].id) for each in found]
+        return [each[0][0].current(each[0][1].id, expired=True).to_item() for each in found]
 
     def merge(self, ids: Sequence[str], draft: Draft, *, reason: str | None = None) -> MemoryItem:
         """Put one item in the place of several: it knows all of them, they lead to it and are found no more.
@@ -417,7 +417,7 @@ class CompositeView:
         ):
             for cube in holding:
                 cube.restore(transaction, id, version, reason)
-        return holding[0].get(id)
+        return holding[0].current(id, expired=True).to_item()
 
     def only(self, cubes: Sequence[MemCube], name: str | None, what: str) -> MemCube:
         """The cube that is meant: the one of that name, or the only one there is.
