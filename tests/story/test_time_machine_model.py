@@ -261,6 +261,7 @@ def worlds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         server.drop_database(database)
 
 
+@pytest.mark.timeout(1800)
 @given(st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 5), st.integers(0, 99)), min_size=4, max_size=24))
 def test_every_present_and_past_is_what_a_simple_model_says(worlds: Callable[[], World], steps: list[Step]) -> None:
     world = worlds()
