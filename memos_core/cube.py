@@ -230,7 +230,7 @@ class MemCube:
             changed=tuple(each for each in changed if each),
         )
 
-    def rollback(self, as_of: int | datetime) -> RolledBack:
+    def rollback(self, as_of: int | datetime, *, reason: str | None = None) -> RolledBack:
         """Make what the cube holds now what it held at a moment, in one transaction: a new version of each item that differs.
 
         Nothing is lost: what came later is deleted (restorable) and stays in the history, and rolling back to the number
@@ -239,6 +239,7 @@ class MemCube:
 
         Args:
             as_of: after that change, or at that time.
+            reason: for the audit.
 
         Raises:
             CubeNotFound, AccessDenied: as `require` says.
@@ -251,7 +252,7 @@ class MemCube:
             event("memos.rollback", cube=self.name),
             self._store.begin(actor=self.actor.id, action="rollback") as writing,
         ):
-            return rewind(self._store, writing, self.lock(writing), moment)
+            return rewind(self._store, writing, self._lock_for(writing, reason), moment)
 
     # -- inside a transaction -------------------------------------------------------------------------------------
 

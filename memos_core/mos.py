@@ -321,13 +321,13 @@ class MOS:
         row = self.cube(name).fork(new_name, as_of=as_of, owner=owner)
         return CubeInfo(row.name, row.owner, row.seq, row.created_at)
 
-    def rollback_cube(self, name: str, as_of: int | datetime) -> RolledBack:
+    def rollback_cube(self, name: str, as_of: int | datetime, *, reason: str | None = None) -> RolledBack:
         """Make what a cube holds now what it held at a moment; as `MemCube.rollback` says.
 
         Raises:
             CubeNotFound: there is no such cube.
         """
-        return self.cube(name).rollback(as_of)
+        return self.cube(name).rollback(as_of, reason=reason)
 
     def share(
         self,

@@ -633,17 +633,18 @@ class Session:
         """
         return self._view.restore(check_text(id, "item id"), checked_version(to_version, "to_version"))
 
-    def rollback_cube(self, as_of: int | datetime, *, cube: str | None = None) -> RolledBack:
+    def rollback_cube(self, as_of: int | datetime, *, cube: str | None = None, reason: str | None = None) -> RolledBack:
         """Make what a cube holds now what it held at a moment, in one transaction; as `MemCube.rollback` says.
 
         Args:
             as_of: after that change, or at that time.
             cube: which of those written to; None where it is only one.
+            reason: for the audit.
 
         Raises:
             AccessDenied: the actor does not administrate it.
         """
-        return self._view.only(self._view.write, cube, "rollback_cube").rollback(as_of)
+        return self._view.only(self._view.write, cube, "rollback_cube").rollback(as_of, reason=reason)
 
     def fork(self, name: str, *, as_of: int | datetime | None = None, cube: str | None = None) -> str:
         """Make a new cube of the actor's own whose history up to a moment is that of a cube; as `MemCube.fork` says.

@@ -106,7 +106,7 @@ class WriteTransaction:
         return CubeRow(number, name, owner, 0, from_micros(self._at))
 
     def fork(self, source: CubeRow, name: str, owner: str, seq: int) -> CubeRow:
-        """A new cube that has the first changes of another one, which is locked; nothing of them is copied.
+        """A new cube that has the first changes of another one, which is locked, and its rules; no change is copied.
 
         Whether the name is free must have been asked in this transaction.
 
@@ -118,7 +118,7 @@ class WriteTransaction:
         connection, base = self._connection, self._locked[source.number]
         number = self._database.new_cube_number(connection)
         at = max(self._at, base.at)
-        row = (number, name, owner, seq, 0, audit.GENESIS, at, at, source.number, seq, None)
+        row = (number, name, owner, seq, 0, audit.GENESIS, at, at, source.number, seq, source.policy)
         self._statements.insert(connection, schema.cubes, _CUBE, [row])
         spans = spans_of(connection, self._statements, source)
         forking.copy_items(connection, self._statements, spans, number, seq)
@@ -127,7 +127,7 @@ class WriteTransaction:
         counter.digests.append(forking.root_of(connection, source.number, seq)[1])
         counter.entered = True
         counter.detail = {"forked": source.name, "as_of": seq}
-        return CubeRow(number, name, owner, seq, from_micros(at), source.number, seq)
+        return CubeRow(number, name, owner, seq, from_micros(at), source.number, seq, source.policy)
 
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""
