@@ -207,3 +207,36 @@ def test_new_vectors_are_those_of_forks_too(mos: MOS, clock: Clock) -> None:
     mos.reembed("hashing")
     assert mos.verify() == []
     assert texts(of(mos, "alice/one").search("who is Bella?", top_k=1)) == ["Bella is a dog"]
+
+
+ALTERED = {  # in cube 1, and the third cube that was forked from it; place 2^40 + n is change n of cube 1
+    "a text that is shared": "UPDATE versions SET text = 'forged' WHERE place = 1099511627778",
+    "a shared change that is gone": "DELETE FROM versions WHERE place = 1099511627778",
+    "a chain that what is shared stands in": "UPDATE batches SET action = 'forged' WHERE number = 3 AND cube = 1",
+    "where it was forked": "UPDATE cubes SET base_seq = 2 WHERE base = 1",
+    "what it was forked from": "UPDATE cubes SET base = 2 WHERE base = 1",
+    "that it is a fork": "UPDATE cubes SET base = 0, base_seq = 0 WHERE base = 1",
+    "its first entry": "DELETE FROM batches WHERE cube = 3 AND number = 1",
+    "an item of its own list": "UPDATE items SET head = 1, version = 1 WHERE cube = 3 AND id = 'rex'",
+    "a name": "UPDATE items SET key = 'dog' WHERE cube = 3 AND id = 'rex'",
+    "links": "INSERT INTO links SELECT cube, item, 'x', 'y', 1.0 FROM items WHERE cube = 3 AND id = 'rex'",
+    "a shared vector": "UPDATE vectors SET crc = crc + 1 WHERE place = 1099511627777",
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_what_is_altered_is_found_from_the_fork(mos: MOS, clock: Clock, what: str) -> None:
+    told(mos, clock)
+    mos.session("bob").add("something else")
+    mos.fork("alice", "alice/what-if", as_of=3)
+    row = mos.store.cube("alice/what-if")
+    assert row is not None
+    assert row.number == 3
+    dims = 256
+    assert mos.store.check(row, dims) == []
+    assert isinstance(mos.store, SqlStore)
+    with mos.store.database.writing() as connection:
+        connection.exec_driver_sql(ALTERED[what])
+    row = mos.store.cube("alice/what-if")
+    assert row is not None
+    assert mos.store.check(row, dims), what
