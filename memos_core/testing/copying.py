@@ -26,11 +26,14 @@ def rows_of(snapshot: Snapshot) -> list[object]:
     return found
 
 
-def fill(filling: Filling, source: Snapshot, *, dims: int | None, text: str | None = None) -> None:
+def fill(
+    filling: Filling, source: Snapshot, *, dims: int | None, text: str | None = None, entries_last: bool = False
+) -> None:
     """Fill a store with a snapshot of another, two changes at a time.
 
     Args:
         text: put in the place of every text.
+        entries_last: audit entries follow the changes of all cubes, not those of their own.
     """
     for cube in source.cubes:
         filling.cube(cube)
@@ -38,11 +41,14 @@ def fill(filling: Filling, source: Snapshot, *, dims: int | None, text: str | No
             told = rows if text is None else [msgspec.structs.replace(row, text=text) for row in rows]
             for start in range(0, len(told), 2):
                 filling.changes(cube, told[start : start + 2])
-        for entries in source.entries(cube, 0):
+        for entries in source.entries(cube, 0) if not entries_last else ():
             filling.entries(cube, entries)
         filling.conversations(cube, source.conversations(cube))
         filling.grants(cube, source.grants(cube))
         filling.checkpoints(cube, source.checkpoints(cube))
+    for cube in source.cubes if entries_last else ():
+        for entries in source.entries(cube, 0):
+            filling.entries(cube, entries)
     filling.jobs(source.jobs())
     filling.finish(source.settings, dims)
 

@@ -232,7 +232,10 @@ class ForkContract(CopyingContract):
         assert of_fork[8] == of_fork[2]
         assert {len(blobs.dense) for blobs in of_fork if blobs} == {16}
 
-    def test_forks_are_copied_as_forks(self, store: RecordStore, clock: Clock, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("entries_last", [False, True])
+    def test_forks_are_copied_as_forks(
+        self, store: RecordStore, clock: Clock, tmp_path: Path, entries_last: bool
+    ) -> None:
         self.told(store, clock)
         first = self.fork(store, "alice", "first", 8)
         self.edit(store, first, "i1", "in the first", vector(30))
@@ -241,7 +244,7 @@ class ForkContract(CopyingContract):
         self.edit(store, second, "i3", None)
         copy = self.make_empty_store(tmp_path, clock)
         with store.snapshot() as source, copy.filling() as filling:
-            fill(filling, source, dims=8)
+            fill(filling, source, dims=8, entries_last=entries_last)
         with store.snapshot() as one, copy.snapshot() as two:
             assert rows_of(one) == rows_of(two)
             assert [sum(map(len, one.changes(each, 0))) for each in one.cubes] == [10, 1, 0, 1]
