@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -240,3 +242,33 @@ def test_what_is_altered_is_found_from_the_fork(mos: MOS, clock: Clock, what: st
     row = mos.store.cube("alice/what-if")
     assert row is not None
     assert mos.store.check(row, dims), what
+
+
+def test_a_cube_is_forked_while_others_write_to_it(mos: MOS) -> None:
+    """Each fork is one moment: all of what it shares, and nothing of what came in meanwhile."""
+    alice = mos.session("alice")
+    alice.add([f"fact {n}" for n in range(20)])
+    ids = [item.id for item in alice.list()]
+    enough = threading.Event()
+
+    def write(worker: int) -> None:
+        count = 0
+        while not enough.is_set():
+            count += 1
+            alice.add([f"more {worker} {count}", f"and more {worker} {count}"])
+            alice.update(ids[(7 * count + worker) % 20], text=f"changed {worker} {count}")
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write, worker) for worker in range(2)]
+        try:
+            made = [mos.fork("alice", f"alice/{n}", as_of=None if n % 2 else 20 + n) for n in range(8)]
+        finally:
+            enough.set()
+        for each in writing:
+            each.result()
+    for fork in made:
+        row = mos.store.cube(fork.name)
+        assert row is not None
+        assert row.seq == fork.changes
+        assert mos.store.check(row, 256) == []
+        assert seen(mos, fork.name)[0] == seen(mos, "alice", fork.changes)[0]
