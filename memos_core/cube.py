@@ -222,7 +222,9 @@ class MemCube:
         if old is None:
             raise InvalidInput("old says which moment to begin at: the number of a change, or an aware time")
         moved = self._memory.between(*(self.place(each, LifecycleState) for each in (old, new)))
-        pairs = [(None if a is None else a.to_item(), None if b is None else b.to_item()) for a, b in moved]
+        there = [record.to_item() for pair in moved for record in pair if record is not None]
+        shown = {item.seq: item for item in self.shown(there)}
+        pairs = [(None if a is None else shown[a.seq], None if b is None else shown[b.seq]) for a, b in moved]
         changed = [item_diff(a.id, a, b) for a, b in pairs if a is not None and b is not None]
         return CubeDiff(
             added=tuple(b for a, b in pairs if a is None and b is not None),
@@ -379,9 +381,9 @@ class MemCube:
         heads = self._memory.heads(self.require(Right.WRITE), ids, self.reader)
         return {id for id, head in heads.items() if not head.deleted}
 
-    def get(self, id: str, *, as_of: int | datetime | None = None) -> MemoryItem:
-        """An item now or at a moment; raises as `current` does."""
-        return self.shown([self.current(id, as_of=as_of).to_item()])[0]
+    def get(self, id: str, *, as_of: int | datetime | None = None, expired: bool = False) -> MemoryItem:
+        """An item now or at a moment, as the actor may see it; arguments and errors are those of `current`."""
+        return self.shown([self.current(id, as_of=as_of, expired=expired).to_item()])[0]
 
     def id_of(self, key: str, *, as_of: int | datetime | None = None) -> str:
         """The id of the item that bears a key, or bore it at a moment; raises ItemNotFound where none does."""

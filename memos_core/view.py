@@ -291,7 +291,7 @@ class CompositeView:
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
             for (cube, record), own, blob, redaction in zip(found, decided, blobs, rules, strict=True):
                 cube.update(transaction, record, own, blob, mark, redaction)
-        return found[0][0].get(id)
+        return found[0][0].get(id, expired=True)
 
     def _with_mentions(self, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
         """The changes, with the dates and names of a new text noted."""
@@ -331,7 +331,7 @@ class CompositeView:
                 own = [record for each in found for holder, record in each if holder is cube]
                 if own:
                     cube.move(transaction, own, target, reason=reason)
-        return [each[0][0].current(each[0][1].id, expired=True).to_item() for each in found]
+        return [each[0][0].get(each[0][1].id, expired=True) for each in found]
 
     def merge(self, ids: Sequence[str], draft: Draft, *, reason: str | None = None) -> MemoryItem:
         """Put one item in the place of several: it knows all of them, they lead to it and are found no more.
@@ -417,7 +417,7 @@ class CompositeView:
         ):
             for cube in holding:
                 cube.restore(transaction, id, version, reason)
-        return holding[0].current(id, expired=True).to_item()
+        return holding[0].get(id, expired=True)
 
     def only(self, cubes: Sequence[MemCube], name: str | None, what: str) -> MemCube:
         """The cube that is meant: the one of that name, or the only one there is.
