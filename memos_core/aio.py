@@ -264,6 +264,8 @@ class AsyncMOS:
     share = _mos_twin(MOS.share)
     unshare = _mos_twin(MOS.unshare)
     verify = _mos_twin(MOS.verify)
+    verify_audit = _mos_twin(MOS.verify_audit)
+    checkpoint = _mos_twin(MOS.checkpoint)
     reindex = _mos_twin(MOS.reindex)
     reembed = _mos_twin(MOS.reembed)
     stats = _mos_twin(MOS.stats)

@@ -8,6 +8,9 @@
     deadline = 30.0              # seconds to wait while other processes write
     index_budget_mb = 512
     cache = "./cache"            # for the indexes of a store on a server; relative to the file
+    anchor = "../anchor.jsonl"   # where signed checkpoints of the audit go (docs/audit.md); relative to the file
+    audit_key = "~/keys/audit"   # of the key that signs them; relative to the file
+    checkpoint_every = 1000      # audit entries of a cube from one to the next
 
 Secrets have no place in it.
 """
@@ -34,6 +37,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deadline: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     index_budget_mb: Annotated[int, msgspec.Meta(ge=0)] = 512
     cache: str | None = None
+    anchor: str | None = None
+    audit_key: str | None = None
+    checkpoint_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -46,6 +52,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "deadline": self.deadline,
             "index_budget": self.index_budget_mb << 20,
             "cache": self.cache,
+            "anchor": self.anchor,
+            "audit_key": self.audit_key,
+            "checkpoint_every": self.checkpoint_every,
         }
 
 
@@ -69,8 +78,10 @@ def read_config(path: Path) -> Config:
     config = msgspec.structs.replace(
         config, embedder=_beside(config.embedder, path.parent), vectors=_beside(config.vectors, path.parent)
     )
-    if config.cache is not None:
-        config = msgspec.structs.replace(config, cache=str(path.parent / Path(config.cache).expanduser()))
+    for name in ("cache", "anchor", "audit_key"):
+        place = getattr(config, name)
+        if place is not None and "://" not in place and (name, place) != ("anchor", "none"):
+            config = msgspec.structs.replace(config, **{name: str(path.parent / Path(place).expanduser())})
     if "://" in config.location or config.location == ":memory:" or not config.location.strip():
         return config
     return msgspec.structs.replace(config, location=str(path.parent / Path(config.location).expanduser()))

@@ -31,6 +31,7 @@ MemosError
 │   ├── StoreRefused               the server answers, but not for this user, password or database
 │   ├── StoreClosed                used after close()
 │   ├── FollowerUnavailable        whoever keeps a copy of the vectors cannot be reached, or is not to be trusted
+│   ├── AnchorUnavailable          the place outside of the store that signed checkpoints go to cannot be written or read
 │   ├── UnsupportedStore           a location or backend nobody here can open
 │   ├── NotABackup                 a folder without backups, or with those of another store
 │   └── BackupDamaged              files of a backup that are not what was written
@@ -170,6 +171,10 @@ class StoreClosed(StoreError):
 
 class FollowerUnavailable(StoreError):
     """Whoever keeps a copy of the vectors (Chroma, a host's store) cannot be reached, or is not to be trusted now."""
+
+
+class AnchorUnavailable(StoreError):
+    """The place outside of the store that signed checkpoints of the audit go to cannot be written or read."""
 
 
 class UnsupportedStore(StoreError):

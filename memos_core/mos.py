@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +20,19 @@ import msgspec
 from memos_core.cube import MemCube
 from memos_core.errors import (
     AlreadyExists,
+    AnchorUnavailable,
     EmbedderMismatch,
+    InvalidConfig,
     InvalidInput,
     MissingPackage,
     ModelError,
     StoreClosed,
 )
+from memos_core.governance.audit import AuditLog
+from memos_core.governance.audit_check import AuditFinding, AuditVerifier
+from memos_core.governance.checkpoints import NO_ANCHORING, Anchoring, Checkpoints, settle_anchor
 from memos_core.governance.governance import DEFAULT_POLICIES, Governance
+from memos_core.governance.keys import TrustedKeys
 from memos_core.governance.policies import Policy
 from memos_core.models.loading import load_embedder
 from memos_core.plaintext.embedding import Embedding, recorded
@@ -38,6 +45,7 @@ from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
 from memos_core.session import Session
+from memos_core.stores.anchors import open_anchor
 from memos_core.stores.following import NOBODY_FOLLOWS, Following, settle
 from memos_core.stores.index.upkeep import drop_stale
 from memos_core.stores.opening import IN_MEMORY, folder_of, index_folder, is_server, open_store
@@ -45,7 +53,7 @@ from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
 from memos_core.types.differences import RolledBack
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
-from memos_core.types.work import CubeRow, utc_now
+from memos_core.types.work import Checkpoint, CubeRow, utc_now
 from memos_core.view import CompositeView
 
 if TYPE_CHECKING:
@@ -100,6 +108,7 @@ class MOS:
         now: the clock.
         scratch: a folder to remove when closed.
         following: who keeps copies of the vectors of the larger cubes.
+        anchoring: where signed checkpoints of the audit go, and when they are made.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder.
@@ -118,6 +127,7 @@ class MOS:
         now: Callable[[], datetime] = utc_now,
         scratch: Path | None = None,
         following: Following = NOBODY_FOLLOWS,
+        anchoring: Anchoring = NO_ANCHORING,
     ) -> None:
         self._store = store
         self._now = now
@@ -132,6 +142,8 @@ class MOS:
         self._followers = Followers(store, self._embedding, self._indexes, following)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
         self._searcher = Searcher(store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now)
+        self._audit = AuditLog(store, now=self._clock)
+        self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
@@ -148,6 +160,9 @@ class MOS:
         deadline: float = 30.0,
         index_budget: int = 1 << 29,
         cache: str | Path | None = None,
+        anchor: object = None,
+        audit_key: str | Path | None = None,
+        checkpoint_every: int | None = None,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
         now: Callable[[], datetime] = utc_now,
     ) -> MOS:
@@ -170,6 +185,10 @@ class MOS:
             index_budget: bytes of memory for the indexes of all cubes together.
             cache: a local folder for the indexes; None has them beside `memos.db`, or for a store on a server in the
                 user's cache folder. They are derived, and may be deleted at any time.
+            anchor: where signed checkpoints of the audit go, outside of the store: a path, the URL of a database, or a
+                function. None takes the one that the store remembers, "none" has it forget that one. See docs/audit.md.
+            audit_key: file of the key that signs them, made if there is none; None for the user's own.
+            checkpoint_every: audit entries of a cube from one to the next, with an anchor or a key (1,000).
             policies: who may do what.
             now: the clock (aware times).
 
@@ -193,6 +212,7 @@ class MOS:
             indexes = index_folder(scratch or location, store, cache)
             folder = indexes if is_server(location) else folder_of(scratch or location)
             following = settle(store, vectors, least=vectors_from, deadline=vectors_deadline, folder=folder)
+            anchoring = settle_anchor(store, anchor=anchor, key=audit_key, every=checkpoint_every)
             return cls(
                 store,
                 embedder=made,
@@ -204,6 +224,7 @@ class MOS:
                 now=now,
                 scratch=scratch,
                 following=following,
+                anchoring=anchoring,
             )
         except BaseException:
             store.close()
@@ -393,6 +414,74 @@ class MOS:
             found += self._followers.verify(row, repair=repair)
         return found
 
+    def checkpoint(self, name: str | None = None) -> list[Checkpoint]:
+        """Sign how far the audit of a cube (None: of all) has got, and anchor it, now.
+
+        Returns:
+            The checkpoints that are new; none where nothing has been written since the last ones.
+
+        Raises:
+            AnchorUnavailable: the anchor cannot be written, or was not given; nothing is kept.
+            InvalidConfig, MissingPackage: the key cannot be used.
+        """
+        self._check_open()
+        if self._checkpoints.anchoring.lacking is not None:
+            raise AnchorUnavailable(self._checkpoints.anchoring.lacking)
+        self._audit.flush()
+        cubes = self._rows(name)
+        return self._checkpoints.make(None if name is None else cubes[0].number)
+
+    @property
+    def anchor(self) -> str | None:
+        """Where signed checkpoints of the audit go; None for nowhere but the store."""
+        anchor = self._checkpoints.anchoring.anchor
+        return None if anchor is None else anchor.name
+
+    def verify_audit(
+        self,
+        name: str | None = None,
+        *,
+        anchor: object = None,
+        key: str | Path | Sequence[str | Path] | None = None,
+    ) -> list[AuditFinding]:
+        """Compare the audit with itself, with its signed checkpoints, and with the anchor. See docs/audit.md.
+
+        Args:
+            name: of a cube; None for all.
+            anchor: as for `open`, or a list of what a function was given; None for the store's.
+            key: file of the private or public key (or of several) that is believed; None for the user's own.
+
+        Returns:
+            What is "wrong", what is "unknown" and cannot be found out here, and what has been "erased".
+
+        Raises:
+            InvalidConfig, MissingPackage: an anchor or key that was named cannot be used.
+        """
+        self._check_open()
+        self._audit.flush()
+        trusted, without = self._trusted(key)
+        anchoring = self._checkpoints.anchoring
+        place = anchoring.anchor if anchor is None else open_anchor(anchor)
+        try:
+            verifier = AuditVerifier(self._store, trusted, without, place, anchoring.lacking)
+            return verifier.verify(self._rows(name), everything=name is None)
+        finally:
+            if place is not None and place is not anchoring.anchor:
+                place.close()
+
+    def _trusted(self, key: str | Path | Sequence[str | Path] | None) -> tuple[TrustedKeys | None, str]:
+        """The keys that are believed, or why there are none."""
+        if key is not None:
+            paths = [key] if isinstance(key, str | Path) else key
+            return TrustedKeys([Path(path).expanduser() for path in paths]), ""
+        own = self._checkpoints.key
+        if not own.exists():
+            return None, f"there is no key at {own}; give the public key that they were signed with"
+        try:
+            return TrustedKeys([own]), ""
+        except (InvalidConfig, MissingPackage) as error:
+            return None, str(error)
+
     def reindex(self, name: str | None = None) -> dict[str, int]:
         """Throw the index of a cube (None: of all) away and build it from the truth; rows by cube.
 
@@ -504,19 +593,24 @@ class MOS:
     # -- closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the store. Doing it twice does nothing."""
+        """Let go of the store. Doing it twice does nothing.
+
+        Raises:
+            StoreError: reads could not be audited, or the audit not be anchored, as was wanted; it is closed nevertheless.
+        """
         with self._closing:
             if self._closed:
                 return
             self._closed = True
         self._pool.shutdown(wait=True)
-        try:
-            self._followers.close()
-            self._indexes.close()
-        finally:
-            self._store.close()
+        with ExitStack() as closing:  # all of it, whatever of it fails
             if self._scratch is not None:
-                shutil.rmtree(self._scratch, ignore_errors=True)
+                closing.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+            closing.callback(self._store.close)
+            closing.callback(self._indexes.close)
+            closing.callback(self._followers.close)
+            closing.callback(self._checkpoints.close)
+            closing.callback(self._audit.close)
 
     def after_fork(self) -> None:
         """In a forked child: what belonged to the parent's threads is made anew, what belongs to the parent is left alone."""
@@ -524,6 +618,8 @@ class MOS:
         self._closing = threading.Lock()
         self._pool = self._searcher.pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._governance.after_fork()
+        self._audit.after_fork()
+        self._checkpoints.after_fork()
         self._embedding.after_fork()
         self._indexes.after_fork()
         self._followers.after_fork()

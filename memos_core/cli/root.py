@@ -37,6 +37,7 @@ _SECTIONS: Final = {
         "vacuum": "doctor",
         "stats": "upkeep",
         "verify": "upkeep",
+        "audit": "audit",
         "reindex": "upkeep",
         "reembed": "reembed",
         "migrate": "migrate",

@@ -87,13 +87,27 @@ def _chosen(mos: MOS, settings: Settings) -> list[str]:
 
 @click.command("verify", cls=Command, short_help="Compare the truth with what is derived from it.")
 @click.option("--repair", is_flag=True, help="Build what is derived anew where it differs; the truth is never changed.")
+@click.option("--audit", is_flag=True, help="The audit alone: chains, signed checkpoints, and what the anchor has.")
+@click.option(
+    "--anchor", metavar="PLACE", help="With --audit: a path or URL to compare with (else the store's anchor)."
+)
+@click.option("--key", "keys", metavar="FILE", multiple=True, help="With --audit: the key that is believed.")
 @pass_settings
-def verify_command(settings: Settings, repair: bool) -> int:
+def verify_command(settings: Settings, repair: bool, audit: bool, anchor: str | None, keys: tuple[str, ...]) -> int:
     """Compare the truth with itself and with what is derived from it; exit code 1 where a difference is left.
 
-    All cubes, or those of --cube. With --json each difference is a line: cube, part, what, repaired.
+    All cubes, or those of --cube. With --json each difference is a line: cube, part, what, repaired. With --audit: cube,
+    level, what; exit code 1 where something is wrong, 0 where something cannot be known.
     """
     output = Output(settings)
+    if audit:
+        if repair:
+            raise click.UsageError("the audit is never repaired; leave --repair out")
+        from memos_core.cli.audit import verify_audit
+
+        return verify_audit(settings, anchor, keys)
+    if anchor or keys:
+        raise click.UsageError("--anchor and --key go with --audit")
     with opened(settings) as mos, progress("verifying cubes", settings) as advance:
         names = _chosen(mos, settings)
         findings = []

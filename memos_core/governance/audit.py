@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -223,7 +224,10 @@ class AuditLog:
                     waiting[key] = group
                 else:
                     before.operations += group.operations
-                    before.refused.update(group.refused)
+                    for told, refused in group.refused.items():
+                        known = before.refused.setdefault(told, refused)
+                        if known is not refused:
+                            known["times"] = known.get("times", 1) + refused.get("times", 1)
             self._waiting = waiting
             self._count = sum(len(group.operations) + len(group.refused) for group in waiting.values())
 
@@ -231,27 +235,40 @@ class AuditLog:
 
     def _write_in_turn(self) -> None:
         """Write what is noted, until nothing has been for a while."""
-        while True:
+        try:
+            with suppress(StoreClosed):  # by somebody who has not closed this first: nobody will ever write it
+                while self._time_to_write():
+                    self._try_to_write()
+        finally:  # whatever ended it: the next note starts another one
             with self._lock:
-                if not self._count:
-                    self._changed.wait(_IDLE)
-                if not self._count or self._closed:
+                if self._thread is threading.current_thread():
                     self._thread = None
-                    return
-                self._changed.wait_for(lambda: self._closed, self._since + self._delay - time.monotonic())
-                if self._closed:
-                    self._thread = None
-                    return
-            try:
-                with event("memos.audit"):
-                    self.flush()
-                self.failed = None
-            except MemosError as error:
-                if self.failed is None:
-                    log.warning("reads wait to be audited (%s); this is tried again", type(error).__name__)
-                self.failed = error
-                with self._lock:
-                    self._changed.wait_for(lambda: self._closed, _RETRY)
+
+    def _time_to_write(self) -> bool:
+        """Wait until there is something to write; False where there is not, and the thread has ended."""
+        with self._lock:
+            if not self._count:
+                self._changed.wait(_IDLE)
+            if self._count:
+                self._changed.wait_for(lambda: self._closed, max(0.0, self._since + self._delay - time.monotonic()))
+            if self._closed or not self._count:
+                self._thread = None  # under the lock: whoever makes the next note sees it
+                return False
+            return True
+
+    def _try_to_write(self) -> None:
+        try:
+            with event("memos.audit"):
+                self.flush()
+            self.failed = None
+        except StoreClosed:
+            raise
+        except MemosError as error:
+            if self.failed is None:
+                log.warning("reads wait to be audited (%s); this is tried again", type(error).__name__)
+            self.failed = error
+            with self._lock:
+                self._changed.wait_for(lambda: self._closed, _RETRY)
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -277,6 +277,35 @@ class RecordStore(Protocol):
         """
 
 
+class Anchor(Protocol):
+    """A place outside of the store, where signed checkpoints go and stay."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages; holds no secret."""
+
+    @property
+    def spec(self) -> str:
+        """How it can be opened again; "" where only the application has it, or it holds a secret."""
+
+    def append(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Keep these, durably, behind those that are there.
+
+        Raises:
+            AnchorUnavailable: it cannot be written.
+        """
+
+    def read(self) -> Sequence[Checkpoint | str] | None:
+        """All it has, of any store, in order, and a sentence in the place of what cannot be read; None: it cannot be asked.
+
+        Raises:
+            AnchorUnavailable: it cannot be read.
+        """
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
 _T = TypeVar("_T")
 
 

@@ -85,8 +85,9 @@ class CopyingContract(StoreTests):
         store.share(cube, "carol", frozenset({Right.READ}), by="alice")
         store.put_setting("a setting", "its value")
         end = store.chain_ends()[0]
-        facts = {"store": store.id, "cube": end.cube, "number": end.number, "hash": end.hash}
-        store.put_checkpoints([Checkpoint(**facts, at=1, key="k", signature=b"s")])
+        store.put_checkpoints(
+            [Checkpoint(store=store.id, cube=end.cube, number=end.number, hash=end.hash, at=1, key="k", signature=b"s")]
+        )
         copy = self.make_empty_store(tmp_path, clock)
         with store.snapshot() as source, copy.filling() as filling:
             fill(filling, source, dims=8)

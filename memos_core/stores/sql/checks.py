@@ -156,6 +156,7 @@ def check_audit(connection: Connection, cube: CubeRow, spans: Spans) -> ChainChe
         for each in (check_versions(connection, cube, spans), check_items(connection, cube, spans)):
             wrong.extend(each)
         wrong.extend(check_chain(connection, cube, erased))
+        wrong.extend(_check_signed(connection, cube))
         end = int(connection.execute(select(func.max(_b.number)).where(_b.cube == cube.number)).scalar() or 0)
     except (TypeError, ValueError) as error:
         wrong.append(f"rows hold something else than what was written ({error}); the rest was not compared")
@@ -235,6 +236,15 @@ def _shared(connection: Connection, cube: CubeRow) -> tuple[bytes | None, Iterab
         return None, [f"what it was forked from cannot be looked at: {error}"]
     found = check_chain(connection, origin, until=last)
     return root, (f"in cube {origin.name!r}, which it was forked from: {what}" for what in found)
+
+
+def _check_signed(connection: Connection, cube: CubeRow) -> Iterator[str]:
+    """The newest signed checkpoint that the cube speaks of is there."""
+    c, k = schema.checkpoints.c, schema.cubes.c
+    newest = connection.execute(select(func.max(c.number)).where(c.cube == cube.number)).scalar() or 0
+    said = connection.execute(select(k.checkpointed).where(k.cube == cube.number)).scalar()
+    if said != newest:
+        yield f"the cube says that its newest signed checkpoint is of entry {said}; the newest that is there is of {newest}"
 
 
 def _covered(connection: Connection, cube: CubeRow, first: int, last: int) -> Iterator[tuple[int, int, bytes]]:
