@@ -206,20 +206,16 @@ def _entry_json(entry: AuditEntry) -> dict[str, Any]:
 
 def _export(entries: Iterator[AuditEntry], place: str) -> int:
     """Write entries as lines of JSON; returns how many."""
-    count = 0
+    lines = (msgspec.json.encode(_entry_json(entry)) for entry in entries)
     if place == "-":
-        for count, entry in enumerate(entries, 1):
-            click.echo(msgspec.json.encode(_entry_json(entry)))
-        return count
+        return sum(click.echo(line) is None for line in lines)
     path = Path(place).expanduser()
     try:
         opened_file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError as error:
         raise click.UsageError(f"{place} is there already; nothing is overwritten") from error
     with os.fdopen(opened_file, "wb") as file:
-        for count, entry in enumerate(entries, 1):
-            file.write(msgspec.json.encode(_entry_json(entry)) + b"\n")
-    return count
+        return sum(file.write(line + b"\n") > 0 for line in lines)
 
 
 def _checkpoint(settings: Settings, anchor: str | None, key: str | None) -> None:
@@ -232,7 +228,7 @@ def _checkpoint(settings: Settings, anchor: str | None, key: str | None) -> None
     arguments = arguments_of(settings)
     arguments |= {name: value for name, value in (("anchor", anchor), ("audit_key", key)) if value is not None}
     with MOS.open(**arguments) as mos:
-        made = [one for name in wanted or [None] for one in mos.checkpoint(name)]
+        made = [one for name in wanted for one in mos.checkpoint(name)] if wanted else mos.checkpoint()
         place = mos.anchor
     if output.as_json:
         for one in made:

@@ -21,8 +21,8 @@ class AuditFinding(msgspec.Struct, frozen=True):
 
     Attributes:
         cube: its name; "" for the store as a whole.
-        level: "wrong": it is not what was written. "unknown": it cannot be found out, and why. "erased": who did it, or a
-            detail, has been erased; the chain holds.
+        level: "wrong": it is not what was written, or the anchor that there should be cannot be read. "unknown": it cannot
+            be found out, and why. "erased": who did it, or a detail, has been erased; the chain holds.
         what: one sentence.
     """
 
@@ -96,7 +96,7 @@ class AuditVerifier:
         try:
             lines = self._anchor.read()
         except AnchorUnavailable as error:
-            found.append(AuditFinding("", "unknown", f"{error}: {_CUT}"))
+            found.append(AuditFinding("", "wrong", f"{error}: {_CUT}"))
             return None
         if lines is None:
             found.append(AuditFinding("", "unknown", f"{self._anchor.name} cannot be asked what it has: {_CUT}"))
