@@ -206,16 +206,19 @@ def _entry_json(entry: AuditEntry) -> dict[str, Any]:
 
 def _export(entries: Iterator[AuditEntry], place: str) -> int:
     """Write entries as lines of JSON; returns how many."""
-    lines = (msgspec.json.encode(_entry_json(entry)) for entry in entries)
+    lines = [msgspec.json.encode(_entry_json(entry)) for entry in entries]
     if place == "-":
-        return sum(click.echo(line) is None for line in lines)
+        for line in lines:
+            click.echo(line)
+        return len(lines)
     path = Path(place).expanduser()
     try:
         opened_file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError as error:
         raise click.UsageError(f"{place} is there already; nothing is overwritten") from error
     with os.fdopen(opened_file, "wb") as file:
-        return sum(file.write(line + b"\n") > 0 for line in lines)
+        file.writelines(line + b"\n" for line in lines)
+    return len(lines)
 
 
 def _checkpoint(settings: Settings, anchor: str | None, key: str | None) -> None:

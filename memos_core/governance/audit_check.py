@@ -126,7 +126,10 @@ class AuditVerifier:
     def _signed(self, cube: CubeRow, checkpoints: Mapping[int, list[Checkpoint]], end: int, how: str) -> Iterator[str]:
         own = checkpoints.get(cube.number, [])
         hashes = self._store.chain_hashes(cube.number, [one.number for one in own]) if own else {}
+        there = {0, *(one.number for one in own)}
         for one in own:
+            if how == "signed" and one.after not in there:
+                yield f"the signed checkpoint of entry {one.after}, which that of entry {one.number} follows, is gone"
             wrong = self._forged(one)
             if wrong:
                 yield f"the {how} checkpoint of entry {one.number} {wrong}"

@@ -117,6 +117,7 @@ def _remembered(record: AuditRecord) -> tuple[Anchor | None, str | None]:
 def signed_content(checkpoint: Checkpoint) -> bytes:
     """What the signature is of: everything but itself, in one way of writing."""
     facts = {
+        "after": checkpoint.after,
         "at": checkpoint.at,
         "cube": checkpoint.cube,
         "hash": checkpoint.hash.hex(),
@@ -187,6 +188,7 @@ class Checkpoints:
                 number=end.number,
                 hash=end.hash,
                 at=at,
+                after=end.signed,
                 key=key.fingerprint,
                 signature=b"",
             )

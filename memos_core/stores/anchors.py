@@ -28,6 +28,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: int
     hash: str
     at: int
+    after: int
     key: str
     signature: str
 

@@ -86,7 +86,18 @@ class CopyingContract(StoreTests):
         store.put_setting("a setting", "its value")
         end = store.chain_ends()[0]
         store.put_checkpoints(
-            [Checkpoint(store=store.id, cube=end.cube, number=end.number, hash=end.hash, at=1, key="k", signature=b"s")]
+            [
+                Checkpoint(
+                    store=store.id,
+                    cube=end.cube,
+                    number=end.number,
+                    hash=end.hash,
+                    at=1,
+                    after=0,
+                    key="k",
+                    signature=b"s",
+                )
+            ]
         )
         copy = self.make_empty_store(tmp_path, clock)
         with store.snapshot() as source, copy.filling() as filling:

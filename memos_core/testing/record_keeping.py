@@ -145,7 +145,14 @@ class RecordKeepingContract(StoreTests):
 
         def signed(number: int, key: str = "key") -> Checkpoint:
             return Checkpoint(
-                store=store.id, cube=cube.number, number=number, hash=entries[0].hash, at=5, key=key, signature=b"s"
+                store=store.id,
+                cube=cube.number,
+                number=number,
+                hash=entries[0].hash,
+                at=5,
+                after=0,
+                key=key,
+                signature=b"s",
             )
 
         store.put_checkpoints([signed(2)])

@@ -100,6 +100,7 @@ class CheckpointCopy(msgspec.Struct, frozen=True, array_like=True):
     number: int
     hash: bytes
     at: int
+    after: int
     key: str
     signature: bytes
 

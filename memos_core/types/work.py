@@ -275,6 +275,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
         cube: the store's own number of the cube (its name may be somebody's).
         number, hash: of the newest entry.
         at: when, microseconds since 1970.
+        after: number of the entry that the checkpoint before is of; 0 for the first.
         key: fingerprint of the public key that the signature is of.
         signature: Ed25519, 64 bytes.
     """
@@ -284,16 +285,18 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     hash: bytes
     at: int
+    after: int
     key: str
     signature: bytes
 
 
 class ChainEnd(msgspec.Struct, frozen=True):
-    """The newest entry of a cube's audit chain: number of the cube, its number, its hash."""
+    """The newest entry of a cube's audit chain: number of the cube, its number, its hash; and that of the newest signed one."""
 
     cube: int
     number: int
     hash: bytes
+    signed: int = 0
 
 
 class ChainCheck(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import pytest
 from audited import EDITS, Audited, relinked, stripped
 from sqlalchemy.exc import SQLAlchemyError
 
-from memos_core.errors import AnchorUnavailable, InvalidConfig, StoreDamaged, StoreError
+from memos_core.errors import AnchorUnavailable, InvalidConfig, MemosError, StoreDamaged
 from memos_core.governance.audit_check import AuditFinding
 from memos_core.governance.checkpoints import Anchoring, Checkpoints
 from memos_core.governance.keys import load_or_make
@@ -42,7 +42,7 @@ def test_an_audit_that_nobody_touched_is_sound(story: Audited) -> None:
     assert "no anchor: that chains were cut, or an older copy put back, cannot be excluded" in unknown(story.verify())
     assert len(story.states) == 12
     signed = [(row["cube"], row["number"]) for row in story.states[-1]["checkpoints"]]
-    assert signed == [(1, 3), (1, 6), (1, 9), (2, 2), (2, 3)]
+    assert sorted(signed) == [(1, 3), (1, 6), (1, 9), (2, 2), (2, 3)]
 
 
 def test_every_edit_is_found(story: Audited, rounds: Rounds) -> None:
@@ -58,7 +58,7 @@ def test_every_edit_is_found(story: Audited, rounds: Rounds) -> None:
             continue
         try:
             story.put_back(rows)
-        except (StoreError, SQLAlchemyError):  # the database itself takes no such row
+        except (MemosError, SQLAlchemyError):  # the database itself takes no such row
             refused += 1
             continue
         try:
@@ -219,9 +219,10 @@ def test_an_anchor_that_was_altered_is_found(small: Audited) -> None:
     for _ in range(40):
         place = chance.randrange(len(whole) - 1)
         path.write_text(whole[:place] + chance.choice("x0}") + whole[place + 1 :])
-        changed = path.read_text() != whole
         found = small.verify(anchor=small.anchor)
-        assert bool(found) >= changed or small.store.id not in path.read_text(), place
+        told = path.read_text()
+        another_store = told.count(small.store.id) < whole.count(small.store.id) and told.count('"store":"') == 5
+        assert found or told == whole or another_store, place
     path.write_text("")
     assert "has nothing of this store" in unknown(small.verify(anchor=small.anchor))
     path.unlink()
@@ -273,7 +274,7 @@ def test_a_function_is_an_anchor(small: Audited) -> None:
     small.add(small.store.cubes()[0], "more")
     Checkpoints(small.store, Anchoring(anchor=open_anchor(kept.append), key=small.key)).make()
     (one,) = kept
-    assert sorted(one) == ["at", "cube", "hash", "key", "number", "signature", "store"]
+    assert sorted(one) == ["after", "at", "cube", "hash", "key", "number", "signature", "store"]
     assert "cannot be asked what it has" in unknown(small.verify(anchor=CallbackAnchor(kept.append)))
     assert small.verify(anchor=GivenAnchor(kept)) == [] == small.bad(anchor=GivenAnchor(json.loads(json.dumps(kept))))
     small.put_back(small.states[-2])

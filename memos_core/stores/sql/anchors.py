@@ -23,12 +23,15 @@ anchors = Table(
     "memos_anchors",
     MetaData(),
     Column("place", BigInteger, primary_key=True),
-    *(Column(name, Text if name not in ("cube", "number", "at") else BigInteger) for name in Line.__struct_fields__),
+    *(
+        Column(name, Text if name not in ("cube", "number", "at", "after") else BigInteger)
+        for name in Line.__struct_fields__
+    ),
 )
 
 _COLUMNS: Final = (
     "store TEXT NOT NULL, cube BIGINT NOT NULL, number BIGINT NOT NULL, hash TEXT NOT NULL, at BIGINT NOT NULL, "
-    "key TEXT NOT NULL, signature TEXT NOT NULL"
+    "after BIGINT NOT NULL, key TEXT NOT NULL, signature TEXT NOT NULL"
 )
 _SQLITE: Final = (
     f"CREATE TABLE memos_anchors (place INTEGER PRIMARY KEY AUTOINCREMENT, {_COLUMNS})",

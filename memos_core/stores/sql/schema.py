@@ -64,7 +64,7 @@ batches = _table(
     "batches", integers="cube number first_seq last_seq at", texts="actor action", blobs="salt root hash sealed"
 )
 details = _table("details", integers="cube number", texts="detail", blobs="salt")
-checkpoints = _table("checkpoints", integers="cube number at", texts="key", blobs="hash signature")
+checkpoints = _table("checkpoints", integers="cube number at after", texts="key", blobs="hash signature")
 jobs = _table(
     "jobs",
     integers="job cube priority attempts run_at leased_until created",

@@ -11,12 +11,13 @@ from memos_core.stores.sql import schema
 from memos_core.types.work import ChainEnd, Checkpoint
 
 _c, _k = schema.checkpoints.c, schema.cubes.c
-_KINDS = (int, int, bytes, int, str, bytes)
+_NAMES = ("cube", "number", "hash", "at", "after", "key", "signature")
+_KINDS = (int, int, bytes, int, int, str, bytes)
 
 
 def chain_ends(connection: Connection) -> list[ChainEnd]:
     """The newest audit entry of every cube whose newest one is not signed, by number of the cube."""
-    query = select(_k.cube, _k.batches, _k.chain).where(_k.batches > _k.checkpointed).order_by(_k.cube)
+    query = select(_k.cube, _k.batches, _k.chain, _k.checkpointed).where(_k.batches > _k.checkpointed).order_by(_k.cube)
     return [ChainEnd(*row) for row in connection.execute(query)]
 
 
@@ -26,13 +27,12 @@ def all_checkpoints(connection: Connection, store: str) -> list[Checkpoint]:
     Raises:
         StoreDamaged: a row holds something of another kind than what was written.
     """
-    columns = (_c.cube, _c.number, _c.hash, _c.at, _c.key, _c.signature)
+    columns = (_c[name] for name in _NAMES)
     found = []
     for row in connection.execute(select(*columns).order_by(_c.cube, _c.number)):
         if not all(isinstance(value, kind) for value, kind in zip(row, _KINDS, strict=True)):
             raise StoreDamaged(f"a signed checkpoint of cube number {row[0]!r} is not what was written")
-        cube, number, hash_, at, key, signature = row
-        found.append(Checkpoint(store=store, cube=cube, number=number, hash=hash_, at=at, key=key, signature=signature))
+        found.append(Checkpoint(store=store, **dict(zip(_NAMES, row, strict=True))))
     return found
 
 
@@ -45,7 +45,7 @@ def put(connection: Connection, checkpoints: Sequence[Checkpoint]) -> None:
             continue  # the cube is gone
         here = (_c.cube == one.cube) & (_c.number == one.number)
         connection.execute(schema.checkpoints.delete().where(here))
-        values = {name: getattr(one, name) for name in ("cube", "number", "hash", "at", "key", "signature")}
+        values = {name: getattr(one, name) for name in _NAMES}
         connection.execute(schema.checkpoints.insert().values(values))
         if one.number > newest:
             connection.execute(update(schema.cubes).where(_k.cube == one.cube).values(checkpointed=one.number))

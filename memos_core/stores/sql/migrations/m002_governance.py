@@ -26,6 +26,7 @@ STATEMENTS = (
         number {int} NOT NULL,   -- of the audit entry
         hash {blob} NOT NULL,
         at {int} NOT NULL,
+        after {int} NOT NULL,    -- the entry that the checkpoint before is of; 0 for none
         key {text} NOT NULL,       -- fingerprint of the public key
         signature {blob} NOT NULL,
         PRIMARY KEY (cube, number)
