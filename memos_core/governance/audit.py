@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from memos_core.errors import MemosError, StoreClosed, StoreReadOnly
+from memos_core.errors import MemosError, StoreClosed, StoreReadOnly, StoreRefused
 from memos_core.events import event
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.work import CubeRow, utc_now
@@ -122,14 +122,15 @@ class AuditLog:
         Args:
             operation: what was asked for: "read", "write", ...
             reason: why not.
-            visible: the answer says that the cube is there; then it is in the chain when this returns.
+            visible: the answer says that the cube is there; then it is in the chain when this returns (but for denials
+                inside of a transaction, which undo it).
 
         Raises:
-            StoreError: visible, and it cannot be written.
+            StoreError: visible, and it cannot be written now.
         """
         told: dict[str, Any] = {"operation": operation, "at": self._now(), "by": reason}
-        if visible:
-            self._write({(actor, DENIED, cube.number): _Group(cube, [told])})
+        if visible and not self._store.writing:  # inside of a transaction another one would wait for it
+            self._write_each({(actor, DENIED, cube.number): _Group(cube, [told])})
             return
         with self._lock:
             self._check_open()
@@ -188,7 +189,7 @@ class AuditLog:
             part = {key: group for key, group in waiting.items() if key[:2] == (actor, action)}
             try:
                 self._write(part)
-            except StoreReadOnly as error:
+            except (StoreReadOnly, StoreRefused) as error:
                 self._lose(part, error)
             for key in part:
                 del waiting[key]
@@ -206,7 +207,7 @@ class AuditLog:
                 transaction.note(row, operations=told)
                 transaction.enter(row)
 
-    def _lose(self, groups: _Waiting, error: StoreReadOnly) -> None:
+    def _lose(self, groups: _Waiting, error: MemosError) -> None:
         """Whoever may only read the store cannot write what it reads: that is said, and not tried for ever."""
         count = sum(len(group.operations) + len(group.refused) for group in groups.values())
         if not self.lost:

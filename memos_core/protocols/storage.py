@@ -191,6 +191,10 @@ class RecordStore(Protocol):
     def begin(self, *, actor: str, action: str) -> AbstractContextManager[Transaction]:
         """A transaction over any number of cubes, audited under this actor and action."""
 
+    @property
+    def writing(self) -> bool:
+        """Whether this thread is inside of a transaction of this object: another one would wait for it, and it for that."""
+
     def grants(self, cube: CubeRow) -> list[Grant]:
         """All grants on the cube, by grantee."""
 

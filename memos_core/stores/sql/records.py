@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -78,6 +79,7 @@ class SqlStore:
         self._database = database
         self._now = now
         self._statements = Statements(database)
+        self._threads = threading.local()
         self._written: Callable[[Mapping[int, int]], None] | None = None
         self._forked: dict[tuple[int, int, int, int], Spans] = {}  # of forks, as they were found
         with database.reading() as connection:
@@ -520,7 +522,7 @@ class SqlStore:
             return made[0].kept(other)
 
         writing = self._database.writing(kept=kept)
-        with self._database.operation(anew=True), writing as connection:
+        with self._database.operation(anew=True), writing as connection, self._inside():
             at = micros(self._now())
             transaction = WriteTransaction(
                 connection, self._statements, self._database, actor=actor, action=action, at=at
@@ -530,6 +532,19 @@ class SqlStore:
             transaction.finish()
         if self._written is not None and made[0].entries:
             self._written(made[0].entries)
+
+    @property
+    def writing(self) -> bool:
+        """Whether this thread is inside of a transaction of this object."""
+        return bool(getattr(self._threads, "writing", False))
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        self._threads.writing = True
+        try:
+            yield
+        finally:
+            self._threads.writing = False
 
     # -- grants ---------------------------------------------------------------------------------------------------
 
