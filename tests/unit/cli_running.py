@@ -56,7 +56,12 @@ class Memos:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = folder / "memory"
-        self.env = {"MEMOS_STORE": str(self.store), "MEMOS_ACTOR": "alice", "XDG_DATA_HOME": str(folder / "data")}
+        self.env = {
+            "MEMOS_STORE": str(self.store),
+            "MEMOS_ACTOR": "alice",
+            "XDG_DATA_HOME": str(folder / "data"),
+            "MEMOS_HOME": str(folder / "home"),
+        }
 
     def __call__(self, *args: object, input: str | bytes | None = None, code: int = 0) -> Ran:
         """Run it here; the exit code must be as said."""

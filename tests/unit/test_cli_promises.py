@@ -17,7 +17,7 @@ COMMANDS = (
     *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
-    *("version", "diff", "fork"),
+    *("version", "diff", "fork", "audit"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),

@@ -31,7 +31,9 @@ def test_what_is_said_is_taken_and_the_rest_is_as_open_has_it(tmp_path: Path) ->
         "embedder": "hashing:64",
         "deadline": 2.5,
         "index_budget": 7 << 20,
-        **dict.fromkeys(("cache", "vectors", "vectors_from", "vectors_deadline")),
+        **dict.fromkeys(
+            ("cache", "vectors", "vectors_from", "vectors_deadline", "anchor", "audit_key", "checkpoint_every")
+        ),
     }
     defaults = {name: each.default for name, each in inspect.signature(MOS.open).parameters.items()}
     nothing = read_config(write(tmp_path, "# nothing\n")).arguments()
@@ -53,6 +55,17 @@ def test_a_cache_is_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
     url = 'location = "postgresql://me@host/app"\ncache = "/srv/cache"\n'
     arguments = read_config(write(tmp_path, url)).arguments()
     assert (arguments["location"], arguments["cache"]) == ("postgresql://me@host/app", "/srv/cache")
+
+
+def test_an_anchor_and_a_key_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    said = 'anchor = "../kept/anchor.jsonl"\naudit_key = "own.key"\ncheckpoint_every = 5\n'
+    arguments = read_config(write(tmp_path, said)).arguments()
+    assert (arguments["anchor"], arguments["audit_key"]) == (f"{tmp_path}/../kept/anchor.jsonl", f"{tmp_path}/own.key")
+    assert arguments["checkpoint_every"] == 5
+    for anchor in ("none", "postgresql://me@host/app"):
+        assert read_config(write(tmp_path, f'anchor = "{anchor}"\n')).arguments()["anchor"] == anchor
+    with pytest.raises(InvalidConfig):
+        read_config(write(tmp_path, "checkpoint_every = 0\n"))
 
 
 @pytest.mark.parametrize(
