@@ -261,6 +261,7 @@ class AsyncMOS:
     cubes = _mos_twin(MOS.cubes)
     fork = _mos_twin(MOS.fork)
     rollback_cube = _mos_twin(MOS.rollback_cube)
+    rights = _mos_twin(MOS.rights)
     share = _mos_twin(MOS.share)
     unshare = _mos_twin(MOS.unshare)
     verify = _mos_twin(MOS.verify)

@@ -160,12 +160,14 @@ class MemCube:
         Raises:
             CubeNotFound, AccessDenied: as `require` says.
         """
-        self.writable()
+        fresh = self.own and not self._governance.exists(self.name)
+        reason = "owner" if fresh else self._governance.decide(self.actor, self.name, Right.WRITE).reason
         row = transaction.cube(self.name)
         if row is None:
             if not self.own:
                 raise CubeNotFound(f"no cube {self.name!r} that {self.actor.id!r} may write to")
             row = transaction.create_cube(self.name, self.actor.id)
+        transaction.note(row, by=reason)
         return row
 
     def _lock_for(self, transaction: Transaction, reason: str | None) -> CubeRow:
@@ -383,7 +385,18 @@ class MemCube:
 
     def get(self, id: str, *, as_of: int | datetime | None = None, expired: bool = False) -> MemoryItem:
         """An item now or at a moment, as the actor may see it; arguments and errors are those of `current`."""
-        return self.shown([self.current(id, as_of=as_of, expired=expired).to_item()])[0]
+        with self._store.operation():
+            item = self.shown([self.current(id, as_of=as_of, expired=expired).to_item()])[0]
+            self.audited("get", [item.id])
+        return item
+
+    def written(self, id: str) -> MemoryItem:
+        """What the actor has just written, as it may see it, expired or not: the answer to a write is no reading."""
+        return self.shown([self.current(id, expired=True).to_item()])[0]
+
+    def audited(self, operation: str, ids: Sequence[str]) -> None:
+        """Have the audit know that the actor has read these items."""
+        self._governance.read(self.actor, self.name, operation, ids)
 
     def id_of(self, key: str, *, as_of: int | datetime | None = None) -> str:
         """The id of the item that bears a key, or bore it at a moment; raises ItemNotFound where none does."""
@@ -405,17 +418,24 @@ class MemCube:
         Raises:
             WrongDimension: the vector is of another length than the store's.
         """
-        found = self._memory.nearest(self.place(as_of), vector, count, where=parse_where(where))
+        with self._store.operation():
+            found = self._memory.nearest(self.place(as_of), vector, count, where=parse_where(where))
+            self.audited("nearest", [record.id for record, _ in found])
         items = self.shown([record.to_item() for record, _ in found])
         scores = [score for _, score in found]
         return Nearest(zip(items, scores, strict=True), degraded=found.degraded)
 
     def history(self, id: str) -> list[Version]:
         """All versions of an item, oldest first, deletions among them."""
-        return [
-            version if version.item is None else msgspec.structs.replace(version, item=self.shown([version.item])[0])
-            for version in self._memory.history(self.require(Right.READ), id, self.reader)
-        ]
+        with self._store.operation():
+            found = self._memory.history(self.require(Right.READ), id, self.reader)
+            self.audited("history", [id])
+            return [
+                version
+                if version.item is None
+                else msgspec.structs.replace(version, item=self.shown([version.item])[0])
+                for version in found
+            ]
 
     def moment(self, as_of: int | datetime | None) -> int | None:
         """A moment as the number of a change.

@@ -133,7 +133,8 @@ class MOS:
         self._now = now
         self._scratch = scratch
         self._index_folder = index_folder
-        self._governance = Governance(store, policies=policies, now=self._clock)
+        self._audit = AuditLog(store, now=self._clock)
+        self._governance = Governance(store, policies=policies, now=self._clock, audit=self._audit)
         self._pool = ThreadPoolExecutor(_SEARCHERS, thread_name_prefix="memos-search")
         self._closing = threading.Lock()
         self._closed = False
@@ -142,7 +143,6 @@ class MOS:
         self._followers = Followers(store, self._embedding, self._indexes, following)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
         self._searcher = Searcher(store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now)
-        self._audit = AuditLog(store, now=self._clock)
         self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
@@ -369,6 +369,11 @@ class MOS:
             InvalidInput: a word that is no right.
         """
         self.cube(name).share(with_, rights, until=until)
+
+    def rights(self, name: str, actor: str | Actor) -> frozenset[Right]:
+        """What an actor may do with a cube; nothing where there is no such cube."""
+        self._check_open()
+        return self._governance.rights(Actor.of(actor), name)
 
     def unshare(self, name: str, *, with_: str) -> None:
         """Take all rights of an actor, a role or everybody on a cube away; its owner keeps theirs."""

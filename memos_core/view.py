@@ -291,7 +291,7 @@ class CompositeView:
         with self._store.begin(actor=found[0][0].actor.id, action="update") as transaction:
             for (cube, record), own, blob, redaction in zip(found, decided, blobs, rules, strict=True):
                 cube.update(transaction, record, own, blob, mark, redaction)
-        return found[0][0].get(id, expired=True)
+        return found[0][0].written(id)
 
     def _with_mentions(self, record: Record, changes: dict[str, Any]) -> dict[str, Any]:
         """The changes, with the dates and names of a new text noted."""
@@ -331,7 +331,7 @@ class CompositeView:
                 own = [record for each in found for holder, record in each if holder is cube]
                 if own:
                     cube.move(transaction, own, target, reason=reason)
-        return [each[0][0].get(each[0][1].id, expired=True) for each in found]
+        return [each[0][0].written(each[0][1].id) for each in found]
 
     def merge(self, ids: Sequence[str], draft: Draft, *, reason: str | None = None) -> MemoryItem:
         """Put one item in the place of several: it knows all of them, they lead to it and are found no more.
@@ -371,7 +371,7 @@ class CompositeView:
                         merged = merged_from(prepared, records[cube.name])
                         (outcome,) = cube.add(transaction, merged, rules)
                         cube.move(transaction, records[cube.name], LifecycleState.MERGED, by=outcome.id, reason=reason)
-                return cubes[0].get(prepared.ids[0])
+                return cubes[0].written(prepared.ids[0])
             except Overtaken:
                 continue
             except EmbedderMismatch:
@@ -417,7 +417,7 @@ class CompositeView:
         ):
             for cube in holding:
                 cube.restore(transaction, id, version, reason)
-        return holding[0].get(id, expired=True)
+        return holding[0].written(id)
 
     def only(self, cubes: Sequence[MemCube], name: str | None, what: str) -> MemCube:
         """The cube that is meant: the one of that name, or the only one there is.
@@ -457,7 +457,9 @@ class CompositeView:
         query, narrowed = self._unmasked_only(query, parse_where(where))
         ask = Ask(query, top_k, narrowed, min_score, cursor, as_signals(without), vector, asker, cubes)
         with event("memos.search", cubes=list(cubes), top_k=top_k) as heard:
-            hits = self._searcher.search(self._places(as_of, include), ask)
+            places = self._places(as_of, include)
+            hits = self._searcher.search(places, ask)
+            self._audited("search", places, [(hit.cube_id, hit.item.id) for hit in hits])
             shown = self._shown([hit.item for hit in hits])
             hits[:] = [
                 hit if item is hit.item else msgspec.structs.replace(hit, item=item)
@@ -480,8 +482,9 @@ class CompositeView:
     ) -> Page:
         """Items of all cubes read from, by time; the arguments are those of `Session`."""
         _, narrowed = self._unmasked_only("", parse_where(where))
+        places = self._places(as_of, include)
         page = self._searcher.list(
-            self._places(as_of, include),
+            places,
             cubes=tuple(cube.name for cube in self.read),
             where=narrowed,
             order=order,
@@ -489,8 +492,16 @@ class CompositeView:
             limit=limit,
             cursor=cursor,
         )
+        self._audited("list", places, [(item.cube_id, item.id) for item in page])
         page[:] = self._shown(page)
         return page
+
+    def _audited(self, operation: str, places: Sequence[Place], found: Sequence[tuple[str, str]]) -> None:
+        """Have the audit of every cube that was looked into know what was found there: name of the cube, id of the item."""
+        looked = {place.cube.name for place in places}
+        for cube in self.read:
+            if cube.name in looked:
+                cube.audited(operation, [id for name, id in found if name == cube.name])
 
     def _shown(self, items: Sequence[MemoryItem]) -> Sequence[MemoryItem]:
         """Items as the actor may see them, in the same order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -11,7 +10,6 @@ from memos_core.cli.opening import actor_of, opened
 from memos_core.cli.options import Group, Settings, pass_settings
 from memos_core.cli.output import Output, moment
 from memos_core.cli.values import parse_time
-from memos_core.errors import AccessDenied, NotFound
 
 if TYPE_CHECKING:
     from memos_core.mos import MOS
@@ -89,16 +87,8 @@ def _rights(mos: MOS, name: str, actor: str) -> list[str]:
     """What an actor may do with a cube."""
     from memos_core.types.access import Right
 
-    try:
-        cube = mos.cube(name, actor=actor)
-    except NotFound:
-        return []
-    held = []
-    for right in Right:
-        with suppress(AccessDenied):
-            cube.require(right)
-            held.append(str(right))
-    return held
+    held = mos.rights(name, actor)
+    return [str(right) for right in Right if right in held]
 
 
 @cubes_command.command("create")

@@ -9,6 +9,8 @@ from datetime import datetime
 import msgspec
 
 from memos_core.errors import AccessDenied, CubeNotFound
+from memos_core.governance.audit import AuditLog
+from memos_core.governance.cube_policy import decode_policy
 from memos_core.governance.policies import OwnerPolicy, Policy, RolePolicy, SharePolicy
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.access import OPERATOR, Actor, Grant, Right
@@ -38,6 +40,7 @@ class Governance:
         store: where cubes and grants are.
         policies: asked in turn; their rights add up, and what none gives is denied.
         now: the clock, by which grants end.
+        audit: is told of denials and of reads; None for nobody.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Governance:
         *,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
         now: Callable[[], datetime] = utc_now,
+        audit: AuditLog | None = None,
     ) -> None:
+        self._audit = audit
         self._store = store
         self._now = now
         self._policies = tuple(policies)
@@ -74,11 +79,32 @@ class Governance:
         given = {} if found is None else self._given(actor, *found)
         rights = frozenset[Right]().union(*given.values())
         if found is None or Right.READ not in rights:
+            if found is not None and self._audit is not None:
+                self._audit.denied(found[0], actor.id, right, "may not even read", visible=False)
             raise CubeNotFound(f"no cube {name!r} that {actor.id!r} may read; ask its owner to share it")
         if right not in rights:
             held = ", ".join(sorted(rights))
+            if self._audit is not None:
+                self._audit.denied(found[0], actor.id, right, f"may only {held}", visible=True)
             raise AccessDenied(f"{actor.id!r} has no right to {right} on cube {name!r} (only: {held})")
         return Decision(found[0], rights, ", ".join(name for name, own in given.items() if right in own))
+
+    def read(self, actor: Actor, name: str, operation: str, ids: Sequence[str]) -> None:
+        """Have the audit know what an actor has read: within a second, or now where the cube's reads are strict.
+
+        Raises:
+            CubeNotFound: the actor may not read it (any more).
+            StoreError: strict, and it cannot be written.
+        """
+        if self._audit is not None:
+            decision = self.decide(actor, name, Right.READ)
+            strict = decode_policy(decision.cube.policy).strict_reads
+            self._audit.read(decision.cube, actor.id, operation, ids, decision.reason, strict=strict)
+
+    def rights(self, actor: Actor, name: str) -> frozenset[Right]:
+        """All rights of an actor on a cube; none where there is no such cube. Nobody is refused, and nothing audited."""
+        found = self._find(name)
+        return frozenset() if found is None else frozenset[Right]().union(*self._given(actor, *found).values())
 
     def may(self, actor: Actor, name: str, right: Right) -> bool:
         """Whether the actor has a right on a cube; False where there is no such cube."""

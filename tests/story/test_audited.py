@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from memos_core import MOS
-from memos_core.errors import AnchorUnavailable, InvalidConfig, MissingPackage
+from memos_core import MOS, Actor, Right
+from memos_core.errors import (
+    AccessDenied,
+    AnchorUnavailable,
+    CubeNotFound,
+    InvalidConfig,
+    MissingPackage,
+    StoreBusy,
+)
+from memos_core.governance.cube_policy import CubePolicy
 
 
 def anchored(place: Path) -> list[tuple[int, int]]:
@@ -139,3 +149,133 @@ def test_checkpoints_survive_backup_and_move(tmp_path: Path) -> None:
     with MOS.open(tmp_path / "again", audit_key=key) as mos:
         assert [found.level for found in mos.verify_audit()] == []
         assert [(one.cube, one.number) for one in mos.store.checkpoints()] == [(1, 1)]
+
+
+# -- who read what, and who was refused -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[MOS]:
+    """alice's cube, which bob may read; and a cube of bob's."""
+    with MOS.open(tmp_path / "store", embedder="hashing:64") as mos:
+        alice = mos.session("alice")
+        alice.add("Ann lives in Lisbon", id="home", key="home")
+        alice.add("The cat is called Mo", id="cat")
+        mos.share("alice", with_="bob")
+        mos.session("bob").add("Ann came to lunch", id="lunch")
+        yield mos
+
+
+def reads(mos: MOS, cube: str, action: str = "read") -> list[tuple[str, str, tuple[str, ...], str]]:
+    """Actor, operation, ids and reason of what was read, or refused, in a cube."""
+    mos._audit.flush()
+    return [
+        (entry.actor, each["operation"], tuple(each.get("ids", ())), each["by"])
+        for entry in mos.cube(cube).audit()
+        if entry.action == action
+        for each in entry.detail["operations"]
+    ]
+
+
+def test_every_way_of_reading_is_in_the_audit(shared: MOS) -> None:
+    bob = shared.session("bob", read_from=["alice"])
+    ways: dict[str, tuple[Callable[[], object], set[str]]] = {
+        "search": (lambda: bob.search("Lisbon", top_k=1), {"home"}),
+        "list": (bob.list, {"home", "cat"}),
+        "get": (lambda: bob.get("home"), {"home"}),
+        "history": (lambda: bob.history("home"), {"home"}),
+        "nearest": (lambda: shared.cube("alice", actor="bob").nearest([1.0] * 64, 2), {"home", "cat"}),  # type: ignore[arg-type]
+    }
+    for operation, (read, ids) in ways.items():
+        before = reads(shared, "alice")
+        read()
+        (told,) = reads(shared, "alice")[len(before) :]
+        assert (told[0], told[1], set(told[2]), told[3]) == ("bob", operation, ids, "share"), operation
+    before = reads(shared, "alice")
+    bob.context("Lisbon")
+    assert [told[1] for told in reads(shared, "alice")[len(before) :]] == ["list", "search"]
+    assert reads(shared, "bob") == []
+    words = str([entry.detail for entry in shared.cube("alice").audit()])
+    assert "Lisbon" not in words, "no words of a question, or of a memory"
+
+
+def test_reading_two_cubes_is_told_in_both_by_the_name_of_each(shared: MOS) -> None:
+    shared.session("bob", read_from=["alice", "bob"]).search("Ann")
+    assert [sorted(told[2]) for told in reads(shared, "alice")] == [["cat", "home"]]
+    assert [told[2] for told in reads(shared, "bob")] == [("lunch",)]
+    assert reads(shared, "bob")[0][3] == "owner"
+
+
+def test_whoever_holds_the_store_is_told_too_and_upkeep_is_not(shared: MOS, tmp_path: Path) -> None:
+    shared.cube("alice").get("home")
+    assert reads(shared, "alice") == [("memos:operator", "get", ("home",), "operator")]
+    shared.verify()
+    shared.reindex()
+    shared.backup(tmp_path / "safe")
+    shared.verify_audit()
+    shared.rights("alice", "eve")
+    assert len(reads(shared, "alice")) == 1
+    assert reads(shared, "alice", "denied") == []
+
+
+def test_writing_says_why_it_was_allowed_and_is_no_reading(shared: MOS) -> None:
+    shared.share("alice", with_="role:team", rights="write")
+    carol = shared.session(Actor("carol", roles=("team",)), write_to=["alice"], read_from=["alice"])
+    carol.update("home", text="Ann lives in Porto")
+    shared.session("alice").delete("cat", reason="asked to")
+    entries = shared.cube("alice").audit()
+    assert [(entry.action, entry.actor, entry.detail) for entry in entries[-2:]] == [
+        ("update", "carol", {"by": "role"}),
+        ("delete", "alice", {"by": "owner", "reason": "asked to"}),
+    ]
+    assert reads(shared, "alice") == []
+
+
+def test_denials_are_told_and_repeated_ones_counted(shared: MOS) -> None:
+    with pytest.raises(AccessDenied):
+        shared.session("bob", write_to=["alice"])
+    last = shared.cube("alice").audit()[-1]
+    assert (last.actor, last.action) == ("bob", "denied"), "it was there before the answer"
+    assert reads(shared, "alice", "denied") == [("bob", "write", (), "may only read")]
+    number = len(shared.cube("alice").audit())
+    for _ in range(5):
+        with pytest.raises(CubeNotFound):
+            shared.session("eve", read_from=["alice"])
+    assert len(shared.cube("alice").audit()) == number, "the answer does not wait for it"
+    shared._audit.flush()
+    (told,) = shared.cube("alice").audit()[-1].detail["operations"]
+    assert (told["operation"], told["times"], told["by"]) == ("read", 5, "may not even read")
+    with pytest.raises(CubeNotFound):
+        shared.session("eve", read_from=["nowhere"])
+
+
+def test_strict_reads_are_there_before_the_answer_or_there_is_none(shared: MOS) -> None:
+    shared.cube("alice").set_policy(CubePolicy(strict_reads=True))
+    bob = shared.session("bob", read_from=["alice", "bob"])
+    for read in (lambda: bob.search("Ann"), bob.list, lambda: bob.get("home"), lambda: bob.history("home")):
+        before = len(shared.cube("alice").audit())
+        read()
+        entries = shared.cube("alice").audit()
+        assert len(entries) == before + 1
+        assert entries[-1].action == "read"
+    database = shared.store.database  # type: ignore[attr-defined]
+    database._deadline = 0.2
+    with sqlite3.connect(database.path, isolation_level=None) as side:
+        side.execute("BEGIN IMMEDIATE")  # nobody can write
+        with pytest.raises(StoreBusy):
+            bob.search("Ann")
+        assert shared.session("bob").search("lunch"), "a cube that is not strict answers nevertheless"
+        side.execute("ROLLBACK")
+    database._deadline = 30.0
+
+
+def test_an_entry_about_reading_does_not_have_others_read_their_index_anew(shared: MOS, tmp_path: Path) -> None:
+    with MOS.open(tmp_path / "store") as other:
+        alice = other.session("alice")
+        alice.search("Lisbon")
+        index = other._indexes.get(other.cube("alice").require(Right.READ))
+        seq, table = index.seq, index.table
+        shared.session("bob", read_from=["alice"]).search("Lisbon")
+        shared._audit.flush()
+        alice.search("Lisbon")
+        assert (index.seq, index.table) == (seq, table)

@@ -31,7 +31,10 @@ def call_of(method: Any) -> list[tuple[str, Any, Any]]:
 
 
 # What needs no awaiting, or is reached through `.sync`: the clock, and objects that reach the store themselves.
-NOT_AWAITED = {Session: {"now", "view"}, MOS: {"cube", "store", "embedder", "after_fork", "open", "from_config"}}
+NOT_AWAITED = {
+    Session: {"now", "view"},
+    MOS: {"cube", "store", "embedder", "anchor", "after_fork", "open", "from_config"},
+}
 
 
 @pytest.mark.parametrize(("plain", "awaited"), [(Session, AsyncSession), (MOS, AsyncMOS)])

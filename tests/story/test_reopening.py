@@ -42,7 +42,7 @@ def seen(mos: MOS) -> object:
         [version.to_dict() if hasattr(version, "to_dict") else version for version in alice.history("home")],
         alice.context(QUESTION),
         [grant for info in mos.cubes() for grant in mos.cube(info.name).grants()],
-        [entry for info in mos.cubes() for entry in mos.cube(info.name).audit()],
+        [entry for info in mos.cubes() for entry in mos.cube(info.name).audit() if entry.action != "read"],
         mos.stats()["store_id"],
     )
 
@@ -135,6 +135,9 @@ MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "cubes": lambda mos: mos.cubes(),
     "cube": lambda mos: mos.cube("alice"),
     "share": lambda mos: mos.share("alice", with_="bob"),
+    "rights": lambda mos: mos.rights("alice", "bob"),
+    "checkpoint": lambda mos: mos.checkpoint(),
+    "verify_audit": lambda mos: mos.verify_audit(),
     "unshare": lambda mos: mos.unshare("alice", with_="bob"),
     "verify": lambda mos: mos.verify(),
     "reindex": lambda mos: mos.reindex(),
