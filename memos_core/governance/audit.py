@@ -132,6 +132,8 @@ class AuditLog:
         if visible and not self._store.writing:  # inside of a transaction another one would wait for it
             self._write_each({(actor, DENIED, cube.number): _Group(cube, [told])})
             return
+        if self._count >= 2 * self._most:
+            self.flush()
         with self._lock:
             self._check_open()
             refused = self._group(actor, DENIED, cube).refused
@@ -155,8 +157,10 @@ class AuditLog:
         if self._count == 1:
             self._since = time.monotonic()
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write_in_turn, name="memos-audit", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._write_in_turn, name="memos-audit", daemon=True)
+            with suppress(RuntimeError):  # the process is ending, and starts no threads any more: `close` writes it
+                thread.start()
+                self._thread = thread
         elif self._count == 1:
             self._changed.notify()
 

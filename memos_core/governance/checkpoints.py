@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from memos_core.errors import InvalidConfig, MemosError, StoreDamaged, StoreReadOnly
+from memos_core.errors import AnchorUnavailable, InvalidConfig, MemosError, StoreDamaged, StoreReadOnly
 from memos_core.events import event
 from memos_core.governance.keys import SigningKey, default_key, load_or_make, need_package
 from memos_core.protocols.storage import Anchor, RecordStore
@@ -197,17 +197,17 @@ class Checkpoints:
 
     def _unanchored(self, checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
         """Those that the anchor has not got: it may have come later than they."""
-        if self.anchoring.anchor is None or not checkpoints or not self.anchoring.anchor.spec:
+        anchor = self.anchoring.anchor
+        if anchor is None or not checkpoints:
             return []
-        have = self.anchoring.anchor.read() if self._anchor_is_there() else []
-        known = {one.signature for one in have or () if isinstance(one, Checkpoint)}
-        return [one for one in checkpoints if one.signature not in known]
-
-    def _anchor_is_there(self) -> bool:
         try:
-            return self.anchoring.anchor is not None and self.anchoring.anchor.read() is not None
-        except MemosError:
-            return False  # to be made
+            have = anchor.read()
+        except AnchorUnavailable:
+            have = []  # it is yet to be made, or it cannot be written either
+        if have is None:
+            return []
+        known = {one.signature for one in have if isinstance(one, Checkpoint)}
+        return [one for one in checkpoints if one.signature not in known]
 
     def _keep(self, made: Sequence[Checkpoint], late: Sequence[Checkpoint] = ()) -> None:
         """The anchor first: what the store says is anchored must be."""

@@ -89,9 +89,12 @@ def load_or_make(path: Path) -> SigningKey:
         MissingPackage: `cryptography` is not installed.
     """
     need_package()
-    if not path.exists():
-        _make(path)
-    return SigningKey(_load_private(path))
+    try:
+        if not path.exists():
+            _make(path)
+        return SigningKey(_load_private(path))
+    except OSError as error:
+        raise InvalidConfig(f"the key {path} cannot be used: {error.strerror or error}") from error
 
 
 def need_package() -> None:

@@ -105,7 +105,12 @@ class CallbackAnchor:
     def append(self, checkpoints: Sequence[Checkpoint]) -> None:
         """Call it with each."""
         for one in checkpoints:
-            self._callback(msgspec.to_builtins(Line.of(one)))
+            try:
+                self._callback(msgspec.to_builtins(Line.of(one)))
+            except Exception as error:  # whatever the application's own function raises
+                raise AnchorUnavailable(
+                    f"{self.name} did not take a checkpoint: {type(error).__name__}: {error}"
+                ) from error
 
     def read(self) -> None:
         """It cannot be read."""

@@ -73,6 +73,16 @@ def test_a_function_gets_every_checkpoint_and_is_missed_where_it_is_not_given(tm
     with MOS.open(tmp_path / "store", anchor=kept.append, audit_key=key) as mos:
         mos.session("alice").add("hello")
     assert len(kept) == 1
+
+    def broken(checkpoint: object) -> None:
+        raise ZeroDivisionError
+
+    mos = MOS.open(tmp_path / "store", anchor=broken, audit_key=key, checkpoint_every=1)
+    assert mos.session("alice").add("it is kept").new
+    with pytest.raises(AnchorUnavailable, match="ZeroDivisionError"):
+        mos.close()
+    with MOS.open(tmp_path / "store", anchor=kept.append, audit_key=key):
+        pass
     with MOS.open(tmp_path / "store", audit_key=key) as mos:
         with pytest.raises(AnchorUnavailable, match="was not given"):
             mos.checkpoint()
