@@ -10,10 +10,10 @@ import msgspec
 
 from memos_core.errors import AccessDenied, CubeNotFound
 from memos_core.governance.audit import AuditLog
-from memos_core.governance.cube_policy import decode_policy
 from memos_core.governance.policies import OwnerPolicy, Policy, RolePolicy, SharePolicy
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.access import OPERATOR, Actor, Grant, Right
+from memos_core.types.cube_policy import decode_policy
 from memos_core.types.work import CubeRow, utc_now
 
 DEFAULT_POLICIES: tuple[Policy, ...] = (OwnerPolicy(), RolePolicy(), SharePolicy())

@@ -136,6 +136,26 @@ def test_a_checkpoint_signed_with_another_key_is_no_checkpoint(story: Audited, t
     assert any("is signed with the key" in each for each in story.bad(key=tmp_path / "eve.key", anchor=story.anchor))
 
 
+def test_chains_of_two_cubes_that_were_exchanged_are_found(story: Audited) -> None:
+    """Everything of one cube under the number of the other: each is whole in itself, but they are not theirs."""
+    rows = stripped(story.states[-1])
+    one, two = (row["cube"] for row in sorted(rows["cubes"], key=lambda row: row["cube"]))
+    number = {one: two, two: one}
+    for table in ("batches", "details", "items"):
+        for row in rows[table]:
+            row["cube"] = number[row["cube"]]
+    for table, name in (("items", "item"), ("versions", "item"), ("versions", "place")):
+        for row in rows[table]:
+            row[name] = schema.position(number[schema.cube_of(row[name])], schema.seq_of(row[name]))
+    first, second = rows["cubes"]
+    for name in ("seq", "batches", "chain", "changed"):
+        first[name], second[name] = second[name], first[name]
+    story.put_back(rows)
+    bad = story.bad()
+    assert sum("its hash does not follow" in found for found in bad) == 12
+    assert all("its hash does not follow" in found for found in bad), "nothing else shows it"
+
+
 def test_what_is_erased_leaves_a_chain_that_verifies(story: Audited) -> None:
     ann, bob = (row["cube"] for row in story.states[-1]["cubes"])
     with story.store.database.writing(alone=True) as connection:

@@ -20,7 +20,7 @@ from memos_core.errors import (
     MissingPackage,
     StoreBusy,
 )
-from memos_core.governance.cube_policy import CubePolicy
+from memos_core.types.cube_policy import CubePolicy
 
 
 def anchored(place: Path) -> list[tuple[int, int]]:
