@@ -455,4 +455,4 @@ def test_a_policy_is_kept_with_the_cube(tmp_path: Path) -> None:
         mos.cube("alice").set_policy(wanted, reason="law")
     with MOS.open(tmp_path) as mos:
         assert mos.cube("alice").policy == wanted
-        assert mos.cube("alice").audit()[-1].detail == {"reason": "law"}
+        assert mos.cube("alice").audit()[-1].detail["reason"] == "law"
