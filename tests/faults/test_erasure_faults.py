@@ -37,13 +37,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "memory"
 
 
-def fill(folder: Path) -> str:
-    """A store with an index in files, and the id of the item to erase."""
+def fill(folder: Path, rows: int = ROWS) -> str:
+    """A store (with so many rows its index is in files), and the id of the item to erase."""
     vectors = np.random.default_rng(1).standard_normal((ROWS + 1, DIMS)).astype(np.float32)
     with MOS.open(folder, embedder=f"given:{DIMS}") as mos:
         alice = mos.session("alice")
         id = alice.add(f"{CANARY} says it", vectors=vectors[:1], conversation=f"about {CANARY}").id
-        alice.add([f"fact {n}" for n in range(ROWS)], vectors=vectors[1:])
+        alice.add([f"fact {n}" for n in range(rows)], vectors=vectors[1 : rows + 1])
         mos.cube("alice").catch_up()
     return id
 
@@ -94,7 +94,8 @@ def test_another_process_that_has_the_store_open_learns_of_it_and_brings_nothing
 print(len(alice.search("canary coal mine", top_k=3)), flush=True)
 input()
 alice.add("one more", vectors=np.ones((1, 16)))
-print([hit.id for hit in alice.search("canary in the coal mine 4711", top_k=3)], flush=True)
+then = [hit.id for hit in alice.search("canary in the coal mine 4711", top_k=3, as_of=5)]
+print([*then, *(hit.id for hit in alice.search("canary in the coal mine 4711", top_k=3))], flush=True)
 input()
 mos.close()
 print("closed", flush=True)
@@ -114,10 +115,11 @@ print("closed", flush=True)
         assert mos.verify_erased() == []
 
 
-def test_a_process_that_closes_without_having_looked_writes_nothing_of_it(folder: Path, other: Any) -> None:
-    id = fill(folder)
-    process = other("""
-alice.add([f"more {n}" for n in range(3)], vectors=np.ones((3, 16)))
+@pytest.mark.parametrize("rows", [3, ROWS])  # what it has is in files, or in its memory alone
+def test_a_process_that_closes_without_having_looked_writes_nothing_of_it(folder: Path, other: Any, rows: int) -> None:
+    id = fill(folder, 2 + ROWS - rows)
+    process = other(f"""
+alice.add([f"more {{n}}" for n in range({rows})], vectors=np.ones(({rows}, 16)))
 mos.cube("alice").catch_up()
 print("ready", flush=True)
 input()
