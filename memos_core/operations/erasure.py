@@ -15,7 +15,7 @@ import msgspec
 from memos_core.errors import ItemNotFound, StoreBusy, StoreFull
 from memos_core.events import event
 from memos_core.filters import Filter
-from memos_core.operations.scanning import LEAST, scan
+from memos_core.operations.scanning import LEAST, said_in, scan
 from memos_core.plaintext.followers import Followers
 from memos_core.plaintext.indexes import Indexes
 from memos_core.plaintext.verify import Finding
@@ -173,7 +173,8 @@ class Eraser:
     def left(self, words: ErasedWords) -> Iterator[Finding]:
         """Files that hold what was erased. What something else says that was not erased is no finding."""
         found = scan(words, self._folders())
-        said, vectors = self._store.said_by_others(found.texts, found.vectors)
+        said = said_in(found.texts, self._store.everything_said())
+        vectors = self._store.vectors_of_others(found.vectors)
         for what, places in (
             ("words", [path for text, paths in found.texts.items() if text not in said for path in paths]),
             ("vectors", [path for blob, paths in found.vectors.items() if blob not in vectors for path in paths]),
@@ -211,6 +212,6 @@ class Eraser:
         for text in sorted({*texts} - words.texts):
             what = f"{text!r} is too short to be looked for in files: give at least {LEAST} bytes of it"
             found.append(Finding("", "files", what))
-        held, _ = self._store.said_by_others(words.texts.intersection(texts), ())
+        held = said_in(words.texts.intersection(texts), self._store.everything_said())
         found += [Finding("", "truth", f"an item that was not erased says {text!r}") for text in sorted(held)]
         return found

@@ -80,6 +80,27 @@ def scan(words: ErasedWords, folders: Iterable[Path]) -> Found:
     return msgspec.structs.replace(found, files=files, bytes=bytes_)
 
 
+def said_in(pieces: Collection[str], said: Iterable[str]) -> set[str]:
+    """Those of these pieces of texts that something says.
+
+    Args:
+        pieces: as a scan has found them.
+        said: texts, or bodies as JSON.
+    """
+    meanings = {needle: piece for piece in pieces for needle in _encoded(piece) if len(needle) >= LEAST}
+    scanner, found = _Scanner(list(meanings)), set[bytes]()
+    waiting: list[bytes] = []
+    size = 0
+    for text in said if pieces else ():
+        waiting.append(text.encode())
+        size += len(waiting[-1])
+        if size > _CHUNK:
+            scanner.look(b"\n".join(waiting), found)
+            waiting, size = [], 0
+    scanner.look(b"\n".join([*waiting, bytes(8)]), found)
+    return {meanings[needle] for needle in found}
+
+
 def _files(folders: Iterable[Path]) -> Iterator[Path]:
     seen: set[Path] = set()
     for folder in folders:
@@ -116,11 +137,13 @@ class _Scanner:
     """Finds which of many byte strings, each of at least 15 bytes, a file holds."""
 
     def __init__(self, needles: Collection[bytes]) -> None:
-        self._at: dict[int, list[tuple[int, bytes]]] = {}
+        self._at: dict[int, set[int]] = {}  # aligned word -> how far behind the beginning of a needle it may lie
+        self._beginning: dict[bytes, list[bytes]] = {}
         for needle in needles:
+            self._beginning.setdefault(needle[:LEAST], []).append(needle)
             for offset in range(8):
                 word = int.from_bytes(needle[offset : offset + 8], "little")
-                self._at.setdefault(word, []).append((offset, needle))
+                self._at.setdefault(word, set()).add(offset)
         self._words = np.array(sorted(self._at), dtype=np.uint64)
         self._table = np.zeros(1 << _BITS, dtype=np.bool_)
         self._table[_hashes(self._words)] = True
@@ -136,22 +159,24 @@ class _Scanner:
             before = b""
             while chunk := file.read(_CHUNK):
                 data = before + chunk
-                self._look(data, found)
+                self.look(data, found)
                 # What begins here may end in the next chunk; positions stay multiples of eight of the file.
                 keep = min(len(data), overlap + len(data) % 8)
                 before = data[len(data) - keep :]
         return found
 
-    def _look(self, data: bytes, found: set[bytes]) -> None:
+    def look(self, data: bytes, found: set[bytes]) -> None:
+        """Add the needles that some bytes hold."""
         words = np.frombuffer(data, dtype="<u8", count=len(data) // 8)
         likely = np.flatnonzero(self._table[_hashes(words)])
         if len(likely):
             likely = likely[np.isin(words[likely], self._words)]
         for place in likely.tolist():
-            for offset, needle in self._at[int(words[place])]:
+            for offset in self._at[int(words[place])]:
                 start = place * 8 - offset
-                if needle not in found and start >= 0 and data.startswith(needle, start):
-                    found.add(needle)
+                for needle in self._beginning.get(data[start : start + LEAST], ()) if start >= 0 else ():
+                    if needle not in found and data.startswith(needle, start):
+                        found.add(needle)
 
 
 def _hashes(words: NDArray[np.uint64]) -> NDArray[np.uint64]:

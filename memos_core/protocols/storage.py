@@ -309,8 +309,11 @@ class RecordStore(Protocol):
     def finish_erasures(self, record: ErasureRecord) -> bool:
         """Remember that files have been cleaned after all erasures up to this one; whether there was none since."""
 
-    def said_by_others(self, words: Collection[str], blobs: Collection[bytes]) -> tuple[set[str], set[bytes]]:
-        """Those of these words and vectors that something which was not erased has too."""
+    def everything_said(self) -> Iterator[str]:
+        """What versions say that were not erased (texts, and bodies as JSON), and every name that is there."""
+
+    def vectors_of_others(self, blobs: Collection[bytes]) -> set[bytes]:
+        """Those of these vectors that something which was not erased has too."""
 
     def copies_of(
         self, identities: Collection[int], words: Collection[str], without: Collection[int]

@@ -271,7 +271,7 @@ def test_what_is_on_hold_is_neither_deleted_nor_erased(mos: MOS, target: str) ->
     assert not cube.release(target.format(id=id), reason="it is closed")
     assert alice.delete(id) == 1
     assert alice.erase(id, reason="asked for").complete
-    actions = [entry.action for entry in cube.audit()]
+    actions = [entry.action for entry in cube.audit() if entry.action not in ("read", "denied")]
     assert actions[-4:] == ["hold", "release", "delete", "erase"]
 
 

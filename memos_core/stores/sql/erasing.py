@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, inspect, or_, select, update
+from sqlalchemy import Connection, delete, func, inspect, select, update
 
 from memos_core.errors import Conflict, OnHold
 from memos_core.stores.sql import audit, schema
@@ -241,18 +241,15 @@ def put_record(connection: Connection, record: ErasureRecord) -> None:
     connection.execute(schema.store.insert().values(key=ERASURES, value=_json(record).decode()))
 
 
-def said_by_others(connection: Connection, words: Collection[str]) -> set[str]:
-    """Those of these words that a version which was not erased says, or that are a name of something that is there."""
-    found: set[str] = set()
-    for word in words:
-        escaped = _json(word).decode()[1:-1]
-        there = or_(_holds(_v.text, word), _holds(_v.body, escaped))
-        if connection.execute(select(_v.place).where(there).limit(1)).first() is not None or any(
-            connection.execute(select(column).where(_holds(column, word)).limit(1)).first() is not None
-            for column in (_c.name, _c.owner, _i.id, _t.name, _g.grantee, _d.detail, _b.actor, schema.holds.c.target)
-        ):
-            found.add(word)
-    return found
+def everything_said(connection: Connection) -> Iterator[str]:
+    """What versions say that were not erased, and every name that is there."""
+    said = select(_v.text, _v.body).where(_v.text.is_not(None))
+    for text, body in connection.execute(said.execution_options(yield_per=1000)):
+        yield text
+        yield body
+    for column in (_c.name, _c.owner, _i.id, _t.name, _g.grantee, _d.detail, _b.actor, schema.holds.c.target):
+        for (name,) in connection.execute(select(column).where(column.is_not(None)).distinct()):
+            yield name
 
 
 def copies_of(
@@ -280,11 +277,6 @@ def vectors_of_others(connection: Connection, blobs: Collection[bytes]) -> set[b
         for column in (x.dense, x.tokens):
             found |= {bytes(row[0]) for row in connection.execute(select(column).where(column.in_(piece)))}
     return found
-
-
-def _holds(column: Any, word: str) -> Any:
-    """Whether a column has these characters in it. LIKE would take capitals for the same."""
-    return func.replace(column, word, "") != column
 
 
 def accounted_for(connection: Connection, cubes: Iterable[int]) -> dict[int, int]:

@@ -768,11 +768,16 @@ class SqlStore:
             erasing.put_record(connection, msgspec.structs.replace(record, unfinished=()))
             return True
 
-    @_repeatable
-    def said_by_others(self, words: Collection[str], blobs: Collection[bytes]) -> tuple[set[str], set[bytes]]:
-        """Those of these words and vectors that something which was not erased has too."""
+    def everything_said(self) -> Iterator[str]:
+        """What versions say that were not erased (texts, and bodies as JSON), and every name that is there."""
         with self._database.reading() as connection:
-            return erasing.said_by_others(connection, words), erasing.vectors_of_others(connection, blobs)
+            yield from erasing.everything_said(connection)
+
+    @_repeatable
+    def vectors_of_others(self, blobs: Collection[bytes]) -> set[bytes]:
+        """Those of these vectors that something which was not erased has too."""
+        with self._database.reading() as connection:
+            return erasing.vectors_of_others(connection, blobs)
 
     @_repeatable
     def copies_of(
