@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, inspect, select, update
+from sqlalchemy import Connection, delete, func, inspect, or_, select, update
 
 from memos_core.errors import Conflict, OnHold
 from memos_core.stores.sql import audit, schema
@@ -243,10 +243,9 @@ def put_record(connection: Connection, record: ErasureRecord) -> None:
 
 def everything_said(connection: Connection) -> Iterator[str]:
     """What versions say that were not erased, and every name that is there."""
-    said = select(_v.text, _v.body).where(_v.text.is_not(None))
-    for text, body in connection.execute(said.execution_options(yield_per=1000)):
-        yield text
-        yield body
+    said = select(_v.text, _v.body).where(or_(_v.text.is_not(None), _v.body.is_not(None)))
+    for row in connection.execute(said.execution_options(yield_per=1000)):
+        yield from (part for part in row if part is not None)
     for column in (_c.name, _c.owner, _i.id, _t.name, _g.grantee, _d.detail, _b.actor, schema.holds.c.target):
         for (name,) in connection.execute(select(column).where(column.is_not(None)).distinct()):
             yield name
