@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, InvalidInput
+from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, InvalidInput, OnHold
 from memos_core.events import event
 from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
@@ -26,6 +26,7 @@ from memos_core.types.access import OPERATOR, Actor, Grant, Right, check_grantee
 from memos_core.types.checks import in_utc
 from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.types.differences import CubeDiff, RolledBack, item_diff
+from memos_core.types.erasure import EVERYTHING_HELD, Hold, check_reason, check_target
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
@@ -300,8 +301,16 @@ class MemCube:
         return self._memory.update(transaction, row, record, changes, blob, mark)
 
     def delete(self, transaction: Transaction, ids: Sequence[str], reason: str | None = None) -> int:
-        """Delete (restorable) those of these items that there are; returns how many."""
-        return self._memory.delete(transaction, self._lock_for(transaction, reason), ids)
+        """Delete (restorable) those of these items that there are; returns how many.
+
+        Raises:
+            OnHold: a legal hold covers one of them.
+        """
+        row = self._lock_for(transaction, reason)
+        held = transaction.held(row, ids)
+        if held:
+            raise OnHold("; ".join(dict.fromkeys(held.values())))
+        return self._memory.delete(transaction, row, ids)
 
     def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
@@ -524,6 +533,9 @@ class MemCube:
         found = {}
         for why, seqs in due.items():
             records = list(self._store.records(row, seqs).values())
+            if policy.when_over == "delete":  # what is on hold stays, however old it is
+                held = self._store.held(row, [record.id for record in records])
+                records = [record for record in records if record.id not in held]
             found[why] = [record.id for record in records]
             for start in range(0, 0 if preview else len(records), _RETAINED_AT_ONCE):
                 some = records[start : start + _RETAINED_AT_ONCE]
@@ -574,6 +586,40 @@ class MemCube:
     def grants(self) -> list[Grant]:
         """Who else may do what, by grantee. Needs the right to share."""
         return self._store.grants(self.require(Right.SHARE))
+
+    # -- legal holds ----------------------------------------------------------------------------------------------
+
+    def hold(self, target: str = EVERYTHING_HELD, *, reason: str) -> None:
+        """Keep things from being deleted or erased, until `release`. Needs the right to administrate the cube.
+
+        Args:
+            target: "*" for all of the cube, "item:ID", or "subject:NAME" for what an actor wrote, said, or that is private to
+                it.
+            reason: why; it is kept with the hold and in the audit.
+
+        Raises:
+            InvalidInput: a target that is none of these, or no reason.
+        """
+        check_target(target)
+        with self._store.begin(actor=self.actor.id, action="hold") as transaction:
+            transaction.hold(self._administrated(transaction), target, check_reason(reason))
+
+    def release(self, target: str = EVERYTHING_HELD, *, reason: str) -> bool:
+        """End a legal hold; whether there was one. Needs the right to administrate the cube."""
+        check_target(target)
+        with self._store.begin(actor=self.actor.id, action="release") as transaction:
+            return transaction.release(self._administrated(transaction), target, check_reason(reason))
+
+    def holds(self) -> list[Hold]:
+        """All legal holds, by target. Needs the right to administrate the cube."""
+        return self._store.holds(self.require(Right.ADMIN))
+
+    def _administrated(self, transaction: Transaction) -> CubeRow:
+        self.require(Right.ADMIN)
+        row = transaction.cube(self.name)
+        if row is None:
+            raise CubeNotFound(f"there is no cube {self.name!r} any more")
+        return row
 
     def audit(self, after: int = 0) -> list[AuditEntry]:
         """Who did what, one entry a transaction, oldest first. Needs the right to administrate."""

@@ -17,7 +17,8 @@ MemosError
 ├── Conflict                       somebody was faster, or the name is taken
 │   ├── VersionConflict            `expect_version` is no longer the current version
 │   ├── AlreadyExists              an id, key or cube name that is in use
-│   └── StateConflict              the item's state does not let that be done (it is frozen, say)
+│   ├── StateConflict              the item's state does not let that be done (it is frozen, say)
+│   └── OnHold                     a legal hold keeps it: nothing of it may be deleted or erased
 ├── StoreError                     the database or its folder
 │   ├── StoreNotFound              there is no store at that place
 │   ├── StoreBusy                  others kept writing until the deadline passed
@@ -119,6 +120,10 @@ class AlreadyExists(Conflict):
 
 class StateConflict(Conflict):
     """The item's state does not let that be done with it."""
+
+
+class OnHold(Conflict):
+    """A legal hold keeps it: nothing of it may be deleted or erased until the hold is released."""
 
 
 class StoreError(MemosError):

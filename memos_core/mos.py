@@ -28,13 +28,16 @@ from memos_core.errors import (
     ModelError,
     StoreClosed,
 )
+from memos_core.filters import Where, parse_where
 from memos_core.governance.audit import AuditLog
 from memos_core.governance.audit_check import AuditFinding, AuditVerifier
 from memos_core.governance.checkpoints import NO_ANCHORING, Anchoring, Checkpoints, settle_anchor
+from memos_core.governance.erasing import ErasureDesk, Wanted
 from memos_core.governance.governance import DEFAULT_POLICIES, Governance
 from memos_core.governance.keys import TrustedKeys
 from memos_core.governance.policies import Policy
 from memos_core.models.loading import load_embedder
+from memos_core.operations.erasure import Eraser
 from memos_core.plaintext.embedding import Embedding, recorded
 from memos_core.plaintext.followers import Followers
 from memos_core.plaintext.general import GeneralTextMemory
@@ -52,13 +55,15 @@ from memos_core.stores.opening import IN_MEMORY, folder_of, index_folder, is_ser
 from memos_core.types.access import OPERATOR, Actor, Right
 from memos_core.types.checks import in_utc
 from memos_core.types.differences import RolledBack
-from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_text
+from memos_core.types.erasure import Erasure, ErasurePreview, Finished
+from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_name, check_text
 from memos_core.types.work import Checkpoint, CubeRow, utc_now
 from memos_core.view import CompositeView
 
 if TYPE_CHECKING:
     from memos_core.operations.backup import Backup
     from memos_core.operations.restore import Restored
+    from memos_core.operations.subject_export import ExportedSubject
 
 _SEARCHERS = 4  # threads for searches of several cubes
 
@@ -144,6 +149,8 @@ class MOS:
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
         self._searcher = Searcher(store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now)
         self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
+        self._eraser = Eraser(store, self._indexes, self._followers, self._folders)
+        self._erasing = ErasureDesk(store, self._governance, self._eraser, self._audit.flush)
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
@@ -280,7 +287,13 @@ class MOS:
             for cube in write:
                 cube.writable()
         view = CompositeView(
-            read=read, write=write, store=self._store, memory=self._memory, searcher=self._searcher, now=self._clock
+            read=read,
+            write=write,
+            store=self._store,
+            memory=self._memory,
+            searcher=self._searcher,
+            now=self._clock,
+            erasing=self._erasing,
         )
         return Session(actor=who, conversation=conversation, view=view, now=self._clock)
 
@@ -400,6 +413,117 @@ class MOS:
         """
         found = {row.name: self.cube(row.name).retain(preview=preview) for row in self._rows(None)}
         return {name: due for name, due in found.items() if due}
+
+    # -- erasing --------------------------------------------------------------------------------------------------
+
+    def preview_erase(
+        self,
+        ids: str | Iterable[str] | None = None,
+        *,
+        subject: str | None = None,
+        where: Where = None,
+        cubes: Iterable[str] | None = None,
+        actor: str | Actor | None = None,
+        derived: bool = False,
+        copies: bool = False,
+    ) -> ErasurePreview:
+        """What `erase` would take, with a token to pass to it as `confirm`; the arguments are the same."""
+        wanted, who, names = self._wanted(ids, subject, where, cubes, actor, derived, copies)
+        return self._erasing.preview(who, wanted, names)
+
+    def erase(
+        self,
+        ids: str | Iterable[str] | None = None,
+        *,
+        reason: str,
+        subject: str | None = None,
+        where: Where = None,
+        cubes: Iterable[str] | None = None,
+        actor: str | Actor | None = None,
+        derived: bool = False,
+        copies: bool = False,
+        confirm: str | None = None,
+    ) -> Erasure:
+        """Erase items for good, as `Session.erase` does: by id, by subject, or by filter.
+
+        Args:
+            ids: of items.
+            subject: an actor to be forgotten: what it wrote or said in any version, what is private to it, all of its own
+                cubes, its grants, and its name in the audit and as the owner of cubes.
+            where: items that fulfil this filter, in whatever state.
+            cubes: where; None for all cubes that the actor administrates.
+            actor: on whose behalf; None for the holder of the store, who may do everything.
+            reason, derived, copies, confirm: as for `Session.erase`.
+
+        Raises:
+            InvalidInput: not one of ids, subject and where, or no reason.
+            ItemNotFound, CubeNotFound, AccessDenied, OnHold, Conflict: as for `Session.erase`.
+        """
+        wanted, who, names = self._wanted(ids, subject, where, cubes, actor, derived, copies)
+        return self._erasing.erase(who, wanted, names, reason=reason, confirm=confirm)
+
+    def _wanted(
+        self,
+        ids: str | Iterable[str] | None,
+        subject: str | None,
+        where: Where,
+        cubes: Iterable[str] | None,
+        actor: str | Actor | None,
+        derived: bool,
+        copies: bool,
+    ) -> tuple[Wanted, Actor, list[str] | None]:
+        self._check_open()
+        named = None if ids is None else tuple([ids] if isinstance(ids, str) else ids)
+        wanted = Wanted(ids=named, subject=subject, where=parse_where(where), derived=derived, copies=copies)
+        who = OPERATOR if actor is None else Actor.of(actor)
+        return wanted, who, None if cubes is None else _names(cubes, "cubes")
+
+    def finish_erasures(self) -> Finished:
+        """Clean up after erasures that were interrupted, or found somebody in the way; does nothing where there is none."""
+        self._check_open()
+        return self._eraser.finish()
+
+    def verify_erased(
+        self, ids: str | Iterable[str] = (), *, texts: Iterable[str] = (), cube: str | None = None
+    ) -> list[Finding]:
+        """Whether what was erased is gone: from every row, from what was made of them, and from raw files.
+
+        Args:
+            ids: of items that should have been erased.
+            texts: words that nothing may hold; every file of the store is read for them.
+            cube: name of the cube to look at; None for all.
+
+        Returns:
+            Every place where something is left; none when all is well.
+        """
+        named = [ids] if isinstance(ids, str) else list(ids)
+        return self._eraser.verify(self._rows(cube), named, [texts] if isinstance(texts, str) else list(texts))
+
+    def _folders(self) -> list[Path]:
+        """Everything that memos keeps in files."""
+        found = [] if is_server(self._store.name) else [Path(self._store.name).parent]
+        found += [] if self._index_folder is None else [self._index_folder]
+        copies = (self._followers.name or "").removeprefix("chroma:")
+        return found + ([Path(copies)] if copies.startswith("/") else [])
+
+    def export_subject(self, subject: str, folder: str | Path, *, actor: str | Actor | None = None) -> ExportedSubject:
+        """Everything that is held on an actor, as files to read and to hand over: JSON and Markdown.
+
+        Args:
+            subject: the actor.
+            folder: new; made, private to the user.
+            actor: on whose behalf: only cubes that it administrates are looked at; None for the holder of the store.
+
+        Raises:
+            AlreadyExists: there is something there; nothing is overwritten.
+            ItemNotFound: nothing is held on the actor.
+        """
+        from memos_core.operations.subject_export import export_subject
+
+        self._check_open()
+        who = OPERATOR if actor is None else Actor.of(actor)
+        rows = self._erasing.administrated(who)
+        return export_subject(self._store, rows, check_name(subject, "subject"), Path(folder), now=self._clock)
 
     # -- looking after what is derived ----------------------------------------------------------------------------
 

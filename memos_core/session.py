@@ -11,6 +11,7 @@ import msgspec
 from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
 from memos_core.filters import F, Where, parse_where
+from memos_core.governance.erasing import Wanted
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
 from memos_core.lifecycle.states import as_states
@@ -33,6 +34,7 @@ from memos_core.types.checks import (
     in_utc,
 )
 from memos_core.types.differences import ItemDiff, RolledBack, item_diff
+from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
 from memos_core.types.items import PINNED, Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
@@ -534,6 +536,50 @@ class Session:
             StateConflict: one of them is frozen.
         """
         return self._view.delete(_ids(ids), reason)
+
+    def preview_erase(self, ids: str | Iterable[str], *, derived: bool = False, copies: bool = False) -> ErasurePreview:
+        """What `erase` would take: items, versions, cubes, forks that share their bytes, copies, what was derived.
+
+        Returns:
+            Among it a token: `erase(..., confirm=token)` erases exactly that, or nothing.
+
+        Raises:
+            ItemNotFound, CubeNotFound, AccessDenied: as for `erase`.
+        """
+        return self._view.preview_erasing(Wanted(ids=tuple(_ids(ids)), derived=derived, copies=copies))
+
+    def erase(
+        self,
+        ids: str | Iterable[str],
+        *,
+        reason: str,
+        derived: bool = False,
+        copies: bool = False,
+        confirm: str | None = None,
+    ) -> Erasure:
+        """Erase items for good: every version, vector and name, in the database, in indexes, in copies of vectors.
+
+        What stays is a tombstone that says that something was erased, when, by whom and why. An id that memos made stays;
+        one that was given is replaced. Needs the right to administrate every cube that the session writes to.
+
+        Args:
+            ids: of items, deleted ones among them.
+            reason: why; it is kept in the audit.
+            derived: also what was derived from them.
+            copies: also items that say the same, in other cubes that the actor administrates.
+            confirm: the token of a preview: if anything else would go by now, nothing is erased.
+
+        Returns:
+            What was erased; `complete` says whether any bytes are left that memos can reach, and `remains` where.
+
+        Raises:
+            CubeNotFound, AccessDenied: the actor does not administrate one of the cubes, or one that shares its bytes.
+            ItemNotFound: one of them is in none of the cubes; nothing is erased.
+            OnHold: a legal hold covers one of them; nothing is erased.
+            Conflict: what would go is not what was previewed.
+        """
+        wanted = Wanted(ids=tuple(_ids(ids)), derived=derived, copies=copies)
+        return self._view.erase(wanted, reason=reason, confirm=confirm)
 
     # -- the life of items ----------------------------------------------------------------------------------------
 

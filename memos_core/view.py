@@ -16,6 +16,7 @@ from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, Conflict, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.events import event
 from memos_core.filters import Filter, Where, parse_where, paths_of
+from memos_core.governance.erasing import ErasureDesk, Wanted
 from memos_core.governance.redacting import NOTHING, Rules, need_own_words, redacted_changes, redacted_drafts
 from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
@@ -25,7 +26,8 @@ from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
 from memos_core.protocols.storage import RecordStore
 from memos_core.reading.reader import mentions_of
 from memos_core.stores.index.cube_index import indexed_text
-from memos_core.types.access import Right
+from memos_core.types.access import Actor, Right
+from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
 from memos_core.types.items import Hits, LifecycleState, MemoryItem, Page, Version
 from memos_core.types.work import Record
@@ -127,6 +129,7 @@ class CompositeView:
         memory: what they hold.
         searcher: asks them.
         now: the clock.
+        erasing: where erasing is asked for.
     """
 
     def __init__(
@@ -138,7 +141,9 @@ class CompositeView:
         memory: GeneralTextMemory,
         searcher: Searcher,
         now: Callable[[], datetime],
+        erasing: ErasureDesk,
     ) -> None:
+        self.erasing = erasing
         self.read = tuple(read)
         self.write = tuple(sorted(write, key=lambda cube: cube.name))  # the order in which they are locked
         self._first = write[0].name if write else ""
@@ -396,6 +401,19 @@ class CompositeView:
             self._store.begin(actor=self.write[0].actor.id, action="delete") as transaction,
         ):
             return sum(cube.delete(transaction, wanted, reason) for cube in holding)
+
+    def preview_erasing(self, wanted: Wanted) -> ErasurePreview:
+        """What `erase` would take; it raises the same."""
+        return self.erasing.preview(self._eraser(), wanted, [cube.name for cube in self._made(self.write)])
+
+    def erase(self, wanted: Wanted, *, reason: str, confirm: str | None = None) -> Erasure:
+        """Erase items for good, from every cube written to that has them; raises as `ErasureDesk.erase` does."""
+        cubes = [cube.name for cube in self._made(self.write)]
+        return self.erasing.erase(self._eraser(), wanted, cubes, reason=reason, confirm=confirm)
+
+    def _eraser(self) -> Actor:
+        self._need_write()
+        return self.write[0].actor
 
     def restore(self, id: str, version: int | None = None, reason: str | None = None) -> MemoryItem:
         """Make the newest version of an item equal to an earlier one, in every cube written to that has it.

@@ -31,6 +31,13 @@ _SECTIONS: Final = {
         "lineage": "explaining",
     },
     "Govern": {"cubes": "cubes", "policy": "policy", "retain": "policy"},
+    "Forget": {
+        "erase": "erasing",
+        "export-subject": "erasing",
+        "hold": "holds",
+        "release": "holds",
+        "holds": "holds",
+    },
     "Look after": {
         "backup": "backup",
         "doctor": "doctor",
@@ -74,7 +81,7 @@ class Root(Group):
         module = _MODULES.get(cmd_name)
         if module is None:
             return None
-        found = getattr(import_module(f"memos_core.cli.{module}"), f"{cmd_name}_command")
+        found = getattr(import_module(f"memos_core.cli.{module}"), f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(found, click.Command)
         return found
 

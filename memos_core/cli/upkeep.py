@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from memos_core.cli.bars import progress
+from memos_core.cli.erasing import verify_erased
 from memos_core.cli.failures import DONE, NOT_FOUND
 from memos_core.cli.opening import actor_of, folder_of_store, opened, require_store
 from memos_core.cli.options import Command, Settings, pass_settings
@@ -92,8 +93,20 @@ def _chosen(mos: MOS, settings: Settings) -> list[str]:
     "--anchor", metavar="PLACE", help="With --audit: a path or URL to compare with (else the store's anchor)."
 )
 @click.option("--key", "keys", metavar="FILE", multiple=True, help="With --audit: the key that is believed.")
+@click.option("--erased", is_flag=True, help="Instead: whether what was erased is gone, from raw files too.")
+@click.option("--text", "texts", metavar="TEXT", multiple=True, help="With --erased: words that no file may hold.")
+@click.argument("ids", metavar="[ID...]", nargs=-1)
 @pass_settings
-def verify_command(settings: Settings, repair: bool, audit: bool, anchor: str | None, keys: tuple[str, ...]) -> int:
+def verify_command(
+    settings: Settings,
+    repair: bool,
+    audit: bool,
+    anchor: str | None,
+    keys: tuple[str, ...],
+    erased: bool,
+    texts: tuple[str, ...],
+    ids: tuple[str, ...],
+) -> int:
     """Compare the truth with itself and with what is derived from it; exit code 1 where a difference is left.
 
     All cubes, or those of --cube. With --json each difference is a line: cube, part, what, repaired. With --audit: cube,
@@ -108,6 +121,11 @@ def verify_command(settings: Settings, repair: bool, audit: bool, anchor: str | 
         return verify_audit(settings, anchor, keys)
     if anchor or keys:
         raise click.UsageError("--anchor and --key go with --audit")
+    if erased and not repair:
+        with opened(settings) as mos:
+            return verify_erased(mos, settings, ids, texts, output)
+    if erased or texts or ids:
+        raise click.UsageError("IDs and --text belong to --erased, which repairs nothing (memos erase --finish does)")
     with opened(settings) as mos, progress("verifying cubes", settings) as advance:
         names = _chosen(mos, settings)
         findings = []

@@ -24,7 +24,7 @@ from memos_core.errors import BackupDamaged, NewerSchema, NotABackup
 from memos_core.types.copies import CubeCopy
 
 FORMAT: Final = 1
-Kind = Literal["changes", "entries", "conversations", "grants", "checkpoints", "jobs"]
+Kind = Literal["changes", "entries", "conversations", "grants", "checkpoints", "holds", "jobs"]
 MAGIC: Final = b"memos backup rows 1\n"
 FRAME_HEAD: Final = struct.Struct("<II")
 MANIFEST_NAME: Final = re.compile(r"backup-(\d{6,})\.json")

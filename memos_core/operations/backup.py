@@ -18,6 +18,7 @@ from memos_core.plaintext.embedding import SETTING
 from memos_core.protocols.copying import Snapshot
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.copies import JobCopy
+from memos_core.types.erasure import ERASURES
 from memos_core.types.work import utc_now
 
 Progress = Callable[[int, int], None]
@@ -142,6 +143,7 @@ def _backup(
                 writer.put("entries", cube.number, slice_)
             writer.put("conversations", cube.number, snapshot.conversations(cube))
             writer.put("grants", cube.number, snapshot.grants(cube))
+            writer.put("holds", cube.number, snapshot.holds(cube))
             writer.put("checkpoints", cube.number, snapshot.checkpoints(cube))
         if whole or last is None or last.jobs != jobs_digest:
             writer.put("jobs", 0, jobs)
@@ -186,8 +188,8 @@ def _check_same(snapshot: Snapshot, store: RecordStore, folder: Path, last: Mani
 
 
 def _revised(last: Manifest, settings: dict[str, str]) -> bool:
-    """Whether rows that were backed up may have been changed since: all vectors were replaced."""
-    return last.changes > 0 and last.settings.get(SETTING) != settings.get(SETTING)
+    """Whether rows that were backed up may have been changed since: all vectors were replaced, or something was erased."""
+    return last.changes > 0 and any(last.settings.get(name) != settings.get(name) for name in (SETTING, ERASURES))
 
 
 def _digest(jobs: list[JobCopy]) -> str:

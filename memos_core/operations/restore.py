@@ -25,6 +25,7 @@ from memos_core.types.copies import (
     CubeCopy,
     EntryCopy,
     GrantCopy,
+    HoldCopy,
     JobCopy,
 )
 from memos_core.types.work import utc_now
@@ -34,10 +35,13 @@ _ROWS: Final[dict[Kind, Any]] = {
     "entries": msgspec.msgpack.Decoder(list[EntryCopy]).decode,
     "conversations": msgspec.msgpack.Decoder(list[ConversationCopy]).decode,
     "grants": msgspec.msgpack.Decoder(list[GrantCopy]).decode,
+    "holds": msgspec.msgpack.Decoder(list[HoldCopy]).decode,
     "checkpoints": msgspec.msgpack.Decoder(list[CheckpointCopy]).decode,
     "jobs": msgspec.msgpack.Decoder(list[JobCopy]).decode,
 }
-_REPLACED: Final = frozenset({"conversations", "grants", "checkpoints", "jobs"})  # a later backup has all of them again
+_REPLACED: Final = frozenset(
+    {"conversations", "grants", "checkpoints", "holds", "jobs"}
+)  # a later backup has all of them again
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +247,8 @@ def _put(filling: Filling, cube: CubeCopy | None, kind: Kind, rows: Any) -> None
         filling.conversations(cube, rows)
     elif kind == "grants":
         filling.grants(cube, rows)
+    elif kind == "holds":
+        filling.holds(cube, rows)
     elif kind == "checkpoints":
         filling.checkpoints(cube, rows)
 

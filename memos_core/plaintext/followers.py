@@ -231,6 +231,37 @@ class Followers:
         if wanted:
             follower.catch_up()
 
+    def erase(self, cube: CubeRow) -> list[str]:
+        """Remove the copy of a cube's vectors after something of it was erased; it is made anew in the background.
+
+        Returns:
+            What is left of it, or could not be reached, and what to do about it; a sentence each.
+        """
+        if self._tables is None:
+            return [f"{self._lacking}; erase again (memos erase --finish) when it is there"] if self._lacking else []
+        if not self._embedding.record.dims:
+            return []
+        try:
+            left = self._follower(cube).erase()
+        except FollowerUnavailable as unavailable:
+            return [f"copies of vectors could not be erased: {unavailable}; then run: memos erase --finish"]
+        return [left] if left else []
+
+    def made_before(self, cube: CubeRow, erased: int) -> str | None:
+        """Whether the copy of a cube's vectors was made before an erasure, as a sentence; None where it was not."""
+        if self._tables is None:
+            return self._lacking
+        if not self._embedding.record.dims:
+            return None
+        follower = self._follower(cube)
+        try:
+            mark = self._patience.ask(follower.tables.table(follower.mine).mark, _LONG)
+        except FollowerUnavailable as unavailable:
+            return f"cannot be looked at: {unavailable}"
+        if mark is not None and mark.seq < erased:
+            return f"{self._tables.name} holds vectors from before change {erased}, which erased some"
+        return None
+
     def verify(self, cube: CubeRow, *, repair: bool) -> list[Finding]:
         """Every difference between the copy of a cube's vectors and the truth."""
         if self._tables is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -11,6 +12,7 @@ from memos_core.errors import StoreUnreachable
 from memos_core.plaintext.embedding import Embedding
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.cube_index import FLUSH_ROWS, CubeIndex
+from memos_core.stores.index.upkeep import segments_before
 from memos_core.types.work import CubeRow
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,23 @@ class Indexes:
             token_dims=record.token_dims,
             flush_rows=self._flush_rows,
         )
+
+    def forget(self, cube: CubeRow, erased: int) -> None:
+        """Throw away what was made from a cube before an erasure; it is built anew when it is next used.
+
+        Args:
+            erased: number of the change that erased.
+        """
+        with self._lock:
+            loaded = self._loaded.get(cube.number)
+        if loaded is not None:
+            loaded.forget(erased)
+        elif self._folder is not None:
+            shutil.rmtree(self._folder / str(cube.number), ignore_errors=True)
+
+    def made_before(self, cube: CubeRow, erased: int) -> bool:
+        """Whether there are files of a cube's index that were made before an erasure."""
+        return self._folder is not None and segments_before(self._folder / str(cube.number), erased)
 
     def trim(self) -> None:
         """Let the longest unused indexes go until the rest is within the budget. The newest always stays."""

@@ -65,6 +65,8 @@ def _differing(store: RecordStore, cube: CubeRow, as_of: int) -> list[_Step]:
     for item, now in sorted(newest.items(), key=lambda each: each[1].seq):
         past = then.get(before[item])
         if past is not None and past.body is None:
+            if past.op not in ("delete", "erase"):  # what it said then has been erased: it stays as it is
+                continue
             past = None
         if past is None and now.body is None:
             continue

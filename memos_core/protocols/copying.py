@@ -12,6 +12,7 @@ from memos_core.types.copies import (
     CubeCopy,
     EntryCopy,
     GrantCopy,
+    HoldCopy,
     JobCopy,
 )
 
@@ -46,6 +47,9 @@ class Snapshot(Protocol):
     def grants(self, cube: CubeCopy) -> list[GrantCopy]:
         """All grants on the cube, by grantee."""
 
+    def holds(self, cube: CubeCopy) -> list[HoldCopy]:
+        """All legal holds on the cube, by target."""
+
     def checkpoints(self, cube: CubeCopy) -> list[CheckpointCopy]:
         """All signed checkpoints of the cube's audit chain, by number."""
 
@@ -70,6 +74,9 @@ class Filling(Protocol):
 
     def grants(self, cube: CubeCopy, rows: Sequence[GrantCopy]) -> None:
         """Add the grants on a cube."""
+
+    def holds(self, cube: CubeCopy, rows: Sequence[HoldCopy]) -> None:
+        """Add the legal holds on a cube."""
 
     def checkpoints(self, cube: CubeCopy, rows: Sequence[CheckpointCopy]) -> None:
         """Add the signed checkpoints of a cube's audit chain."""

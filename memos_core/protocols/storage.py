@@ -6,7 +6,7 @@ it, so whoever has seen number n has seen everything up to n. Everything else fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from memos_core.protocols.copying import Filling, Snapshot
 from memos_core.types.access import Grant, Right
+from memos_core.types.erasure import Erasing, ErasurePlan, ErasureRecord, Hold
 from memos_core.types.work import (
     AuditEntry,
     Body,
@@ -86,6 +87,31 @@ class Transaction(Protocol):
     def enter(self, cube: CubeRow) -> None:
         """Write an audit entry for the cube even if none of its items changes."""
 
+    def erase(self, what: Erasing, *, reason: str, confirm: str | None = None) -> ErasurePlan:
+        """Erase the bytes of items, all versions of them, in this and in every cube that shares them.
+
+        Before anything else is locked. What remains of a version is its number and its digest; a change "erase" accounts
+        for that.
+
+        Args:
+            what: what to erase.
+            reason: for the audit.
+            confirm: the token of a plan; None erases whatever is found.
+
+        Raises:
+            OnHold: a legal hold covers some of it; nothing is erased.
+            Conflict: what would go is not what was planned.
+        """
+
+    def hold(self, cube: CubeRow, target: str, reason: str) -> None:
+        """Place a legal hold."""
+
+    def release(self, cube: CubeRow, target: str, reason: str) -> bool:
+        """Release a legal hold; whether there was one."""
+
+    def held(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, str]:
+        """Those of these items that a legal hold covers, with a sentence that says so: they may not be deleted."""
+
 
 class RecordStore(Protocol):
     """The truth: cubes, items, versions, vectors, grants and the audit chain. Safe to call from several threads."""
@@ -130,6 +156,12 @@ class RecordStore(Protocol):
 
     def head_seq(self, cube: CubeRow) -> int:
         """Number of the cube's newest change; 0 before the first."""
+
+    def reached(self, cube: CubeRow) -> tuple[int, int]:
+        """Numbers of the cube's newest change, and of the newest one that erased bytes of earlier ones (0 for none).
+
+        Whatever was made from changes before the second, and not from the store as it is now, holds what was erased.
+        """
 
     def seq_at(self, cube: CubeRow, moment: datetime) -> int:
         """Number of the newest change committed at or before a moment; 0 where there was none."""
@@ -255,6 +287,45 @@ class RecordStore(Protocol):
     def check(self, cube: CubeRow, dims: int | None) -> list[str]:
         """Every way in which the cube's rows contradict each other, as sentences; nothing when all is well."""
 
+    def plan_erasure(self, what: Erasing) -> ErasurePlan:
+        """What erasing would take; nothing is changed."""
+
+    def check_erased(self, cube: CubeRow, ids: Collection[str] = ()) -> list[str]:
+        """Every way in which rows of the cube hold what was erased, as sentences.
+
+        Args:
+            ids: of items that should have been erased.
+        """
+
+    def holds(self, cube: CubeRow) -> list[Hold]:
+        """All legal holds on the cube, by target."""
+
+    def held(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, str]:
+        """Those of these items that a legal hold covers, with a sentence that says so: they may not be deleted."""
+
+    def erasures(self) -> ErasureRecord:
+        """What the store remembers of its erasures."""
+
+    def finish_erasures(self, record: ErasureRecord) -> bool:
+        """Remember that files have been cleaned after all erasures up to this one; whether there was none since."""
+
+    def everything_said(self) -> Iterator[str]:
+        """What versions say that were not erased (texts, and bodies as JSON), and every name that is there."""
+
+    def vectors_of_others(self, blobs: Collection[bytes]) -> set[bytes]:
+        """Those of these vectors that something which was not erased has too."""
+
+    def copies_of(
+        self, identities: Collection[int], words: Collection[str], without: Collection[int]
+    ) -> dict[int, list[str]]:
+        """Ids of items that were read from the same messages or say the same words, by number of the cube.
+
+        Args:
+            identities: as `Put.dedup`.
+            words: whole texts.
+            without: numbers of cubes that do not count.
+        """
+
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """One moment of the whole store, to be copied while others go on."""
 
@@ -272,8 +343,14 @@ class RecordStore(Protocol):
             StoreError: it cannot be asked.
         """
 
-    def vacuum(self) -> None:
+    def vacuum(self, *, whole: bool = False) -> list[str]:
         """Give space that nothing uses back to the disk. Others may have the store open meanwhile.
+
+        Args:
+            whole: write all of it anew, so that nothing is left of what was erased, however long that takes.
+
+        Returns:
+            What may be left then, and what to do about it; a sentence each.
 
         Raises:
             StoreBusy: they kept it locked until the deadline.
@@ -498,6 +575,13 @@ class VectorTables(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a stray table."""
+
+    def purge(self) -> str | None:
+        """Remove what removed tables have left behind, byte for byte.
+
+        Returns:
+            What may be left all the same, and what to do about it; None for nothing.
+        """
 
     def close(self) -> None:
         """Let go of everything. Doing it twice does nothing."""

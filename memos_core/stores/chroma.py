@@ -39,6 +39,9 @@ class Clients(Protocol):
     def client(self) -> ClientAPI:
         """The client, connected when first asked for."""
 
+    def purge(self) -> str | None:
+        """As `VectorTables.purge`."""
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -73,6 +76,10 @@ class ChromaTables:
     def remove(self, name: str) -> None:
         """Remove a collection, if it is there."""
         _remove(self._clients.client(), name)
+
+    def purge(self) -> str | None:
+        """As `VectorTables.purge`."""
+        return self._clients.purge()
 
     def close(self) -> None:
         """Let go of the client."""

@@ -177,6 +177,23 @@ class ChromaFolder:
             else:
                 path.unlink()
 
+    def purge(self) -> str | None:
+        """Write Chroma's database anew, and remove the folders of indexes that are not in use any more.
+
+        Chroma itself keeps both: rows of its queue lie in free pages, and an index stays when its collection is deleted.
+        """
+        with self._lock:
+            if self._client is None:
+                self._open()
+            self._client.close()
+            self._client = None
+            try:
+                _write_anew(self._folder)
+            finally:
+                chromadb = import_chromadb()
+                self._client = chromadb.PersistentClient(str(self._folder), settings=settings(chromadb))
+        return None
+
     def close(self) -> None:
         """Close the client, and let others have the folder."""
         with self._lock:
@@ -254,6 +271,14 @@ class ChromaServer:
         )
         return made
 
+    def purge(self) -> str | None:
+        """Nothing can be done from here."""
+        return (
+            f"{self.name} has deleted the collection; its files may hold the vectors until the server is stopped, "
+            "`chroma utils vacuum --path FOLDER` has run, and folders of indexes that its table `segments` does not name are "
+            "removed"
+        )
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
@@ -305,6 +330,22 @@ def _names_on_disk(folder: Path) -> list[str]:
             return [str(row[0]) for row in connection.execute("SELECT name FROM collections")]
     except sqlite3.Error:
         return []
+
+
+def _write_anew(folder: Path) -> None:
+    """Leave nothing in a closed Chroma's folder of the collections that were deleted."""
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete=ON")
+        known = {str(row[0]) for row in connection.execute("SELECT id FROM collections")}
+        for (topic,) in connection.execute("SELECT DISTINCT topic FROM embeddings_queue").fetchall():
+            if str(topic).rpartition("/")[2] not in known:
+                connection.execute("DELETE FROM embeddings_queue WHERE topic = ?", (topic,))
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        used = {str(row[0]) for row in connection.execute("SELECT id FROM segments")}
+    for path in folder.iterdir():
+        if path.is_dir() and path.name not in used:
+            shutil.rmtree(path)
 
 
 def _sync(path: Path) -> None:

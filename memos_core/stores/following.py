@@ -152,7 +152,9 @@ def load_tables(spec: object, *, folder: Path) -> tuple[VectorTables, str]:
         name, _, rest = spec.partition(":")
         opens: _Opens = find(name, VECTORS, "memos.vectors", "keeper of vectors")
         return opens(rest, folder=folder)
-    if all(callable(getattr(spec, name, None)) for name in ("table", "strays", "remove", "close", "after_fork")):
+    if all(
+        callable(getattr(spec, name, None)) for name in ("table", "strays", "remove", "purge", "close", "after_fork")
+    ):
         tables: Any = spec
         return tables, ""
     from memos_core.stores.host_vectors import as_tables

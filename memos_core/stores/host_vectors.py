@@ -73,6 +73,12 @@ class HostTables:
     def remove(self, name: str) -> None:
         """Nothing, as there are no strays."""
 
+    def purge(self) -> str | None:
+        """Nothing can be done here: what deleting leaves behind is the store's own business."""
+        return (
+            f"{self.name} was told to delete the vectors; whether its files still hold them, its documentation must say"
+        )
+
     def close(self) -> None:
         """Nothing: the store belongs to the application."""
 

@@ -258,6 +258,8 @@ class VectorFollower:
     def _open(self) -> tuple[VectorTable, Mark | None]:
         """The table and its mark, if that is to be believed."""
         held = self._held
+        if held is not None and held[1].seq < self._store.reached(self.cube)[1]:
+            held = self._held = None
         if held is not None:
             found = self._patience.ask(held[0].mark, STEP_SECONDS)
             if found is not None and (found.born, found.seq) == (held[1].born, held[1].seq):
@@ -269,6 +271,9 @@ class VectorFollower:
                 f"{self.tables.name} has vectors of something else under the name of cube {self.cube.name!r}; "
                 "`memos reindex` (or mos.reindex) builds them anew"
             )
+        if mark is not None and mark.seq < (erased := self._store.reached(self.cube)[1]):
+            self._erase(table, erased)
+            mark = None
         if mark is not None and mark.seq and not self._store.digest(self.cube, mark.seq).startswith(mark.digest or "-"):
             self._allow_rebuild("is of a truth that has gone another way since")
             mark = None
@@ -378,6 +383,31 @@ class VectorFollower:
             self._held = None
             self._checked = self._rebuilt = False
             self._ask(self.tables.table(self.mine).drop)
+
+    def erase(self) -> str | None:
+        """Remove the table and all that is left of it, after something of the cube was erased; it is made anew later.
+
+        Returns:
+            What is left where it was, and what to do about it; None for nothing.
+
+        Raises:
+            FollowerUnavailable: whoever keeps it cannot be reached.
+        """
+        with self._working:
+            self._checked = self._rebuilt = False
+            return self._erase(self.tables.table(self.mine), self._store.reached(self.cube)[1])
+
+    def _erase(self, table: VectorTable, erased: int) -> str | None:
+        self._held = None
+        self._ask(table.drop)
+        for name in self._patience.ask(lambda: self.tables.strays(self.mine), STEP_SECONDS):
+            self._ask(lambda name=name: self.tables.remove(name))  # type: ignore[misc]
+        left: str | None = self._patience.ask(self.tables.purge, STEP_SECONDS)
+        if left:
+            log.warning(
+                "%s: after the erasure of change %d of cube %s: %s", self.tables.name, erased, self.cube.name, left
+            )
+        return left
 
 
 class _Step(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
         created, changed: when it was made, and when its newest audit entry was.
         base, base_seq, policy: as in `CubeRow`.
         checkpointed: number of the newest audit entry that is signed.
+        erased: as in `CubeRow`.
     """
 
     number: int
@@ -36,6 +37,7 @@ class CubeCopy(msgspec.Struct, frozen=True, array_like=True):
     base_seq: int = 0
     policy: str | None = None
     checkpointed: int = 0
+    erased: int = 0
 
 
 class ChangeCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -136,3 +138,12 @@ class JobCopy(msgspec.Struct, frozen=True, array_like=True):
     payload: str
     error: str | None
     created: int
+
+
+class HoldCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A legal hold on a cube, as in `Hold`."""
+
+    target: str
+    reason: str
+    by: str
+    at: int

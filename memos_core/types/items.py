@@ -196,7 +196,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seq: number of the change in the cube.
         version: number of the version of the item.
-        op: "add", "update", "delete", "restore", or "move" (to another state).
+        op: "add", "update", "delete", "restore", "move" (to another state), "erase" (its bytes are gone), or "scrub" (as it
+            was, without what named something that was erased).
         actor: who did it.
         at: when it was committed.
         item: the item as it was, or None for a deletion.

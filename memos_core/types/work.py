@@ -19,7 +19,7 @@ from memos_core.types.items import (
     Version,
 )
 
-Op = Literal["add", "update", "delete", "restore", "move"]
+Op = Literal["add", "update", "delete", "restore", "move", "erase", "scrub"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,6 +82,7 @@ class CubeRow(msgspec.Struct, frozen=True):
         base: number of the cube it was forked from; 0 for none.
         base_seq: its changes 1 to this number are those of that cube.
         policy: its rules as JSON (`memos_core.types.cube_policy`); None for the usual ones.
+        erased: number of the newest change that erased bytes of earlier ones; 0 for none.
     """
 
     number: int
@@ -92,6 +93,7 @@ class CubeRow(msgspec.Struct, frozen=True):
     base: int = 0
     base_seq: int = 0
     policy: str | None = None
+    erased: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):

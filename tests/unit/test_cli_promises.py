@@ -18,6 +18,7 @@ COMMANDS = (
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
     *("version", "diff", "fork", "audit"),
+    *("erase", "export-subject", "hold", "release", "holds"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),

@@ -11,6 +11,7 @@ import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -88,13 +89,14 @@ class CubeFiles:
         return found is not None and found.seq > seq
 
     def save(
-        self, table: RowTable, parts: Sequence[Part], seq: int, digest: str, languages: Mapping[str, int]
+        self, table: RowTable, parts: Sequence[Part], seq: int, clean: int, digest: str, languages: Mapping[str, int]
     ) -> tuple[Rows, list[MappedPart]] | None:
         """Write the tail (and the parts that go with it) as a segment.
 
         Args:
             parts: all parts in order of rows, the tail last.
             seq: number of the last change they hold.
+            clean: number of the newest erasure that they were made after.
             digest: of that change.
             languages: found in the texts so far, each with the first change of such a text.
 
@@ -108,7 +110,7 @@ class CubeFiles:
             with writer_lock(self.folder) as mine:
                 if not mine or self.newer(self.manifest.seq):
                     return None
-                return self._save(table, parts, Manifest(self._belongs, seq, digest, dict(languages)))
+                return self._save(table, parts, Manifest(self._belongs, seq, digest, dict(languages), clean=clean))
         except OSError as error:
             log.warning("index of %s cannot be written, it stays in memory: %s", self.folder.name, error)
             return None
@@ -156,6 +158,18 @@ class CubeFiles:
         self.manifest = manifest
         sweep(self.folder, manifest)
         return np.concatenate(order) if order else np.zeros(0, dtype=np.int64), parts
+
+    def clear_before(self, erased: int) -> None:
+        """Throw the segments away that were made before an erasure; those that another process has made since stay.
+
+        Args:
+            erased: number of the change that erased.
+        """
+        with suppress(SegmentRefused):
+            found = read_manifest(self.folder, self._belongs)
+            if found is not None and found.clean >= erased:
+                return
+        self.clear()
 
     def clear(self) -> None:
         """Throw all segments away."""

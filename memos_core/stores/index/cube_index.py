@@ -79,7 +79,7 @@ class CubeIndex:
         self._files = CubeFiles(folder, belongs) if folder is not None else None
         self._token: int | None = None
         self._now: dict[tuple[str | None, bool], Moment] = {}  # by reader, and whether what has expired is left out
-        self._seq = 0
+        self._seq = self._clean = 0
         self._load()
 
     # -- following the log ----------------------------------------------------------------------------------------
@@ -97,9 +97,11 @@ class CubeIndex:
                 return
             if self._lineage != self._store.lineage():
                 self._load()
-            head = self._store.head_seq(self.cube)
+            head, erased = self._store.reached(self.cube)
             if head < self._seq:  # the truth has gone back, to an older copy
                 self._load()
+            if erased > self._clean:  # what is here was made from bytes that are gone from the truth
+                self.forget(erased)
             if self._seq < head:
                 with event("memos.catch_up", cube=self.cube.name, after=self._seq, until=head):
                     while self._seq < head:
@@ -120,6 +122,18 @@ class CubeIndex:
                 self._flush()
                 if self._seq != seq:
                     return
+
+    def forget(self, erased: int) -> None:
+        """Start anew after an erasure, from files that were made since (by another process) or from the truth.
+
+        Args:
+            erased: number of the change that erased.
+        """
+        with self.lock:
+            if self._files is not None:
+                self._files.clear_before(erased)
+            self._load()
+            self._clean = max(self._clean, erased)
 
     def flush(self) -> None:
         """Write what is worth it to files, so that the next opening is fast."""
@@ -143,9 +157,11 @@ class CubeIndex:
         self.threads = Threads(self.table)
         self.parts: list[Part] = []
         self._seq = 0
+        self._clean = 0  # number of the newest erasure that all of it was made after
         if self._files is not None:
             self.parts.extend(self._files.load(self.table, lambda seq: self._store.digest(self.cube, seq)))
             self._seq = self._files.manifest.seq
+            self._clean = self._files.manifest.clean
             self.threads.forget()
         self._people = People()
         self._name_stems: tuple[tuple[int, tuple[str, ...]], frozenset[str]] = ((0, ()), frozenset())
@@ -161,9 +177,13 @@ class CubeIndex:
         if self._files.newer(self._files.manifest.seq):  # another process has written since: go on from its segments
             self._load()
             return
+        erased = self._store.reached(self.cube)[1]
+        if erased > self._clean:  # nothing of what was erased may reach a file
+            self.forget(erased)
+            return
         digest = self._store.digest(self.cube, self._seq)
         try:
-            saved = self._files.save(self.table, self.parts, self._seq, digest, self._languages)
+            saved = self._files.save(self.table, self.parts, self._seq, self._clean, digest, self._languages)
         except SegmentRefused:  # our own segments are gone: another process has dropped the index
             self._load()
             return

@@ -68,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True):
         languages: those that texts were found to be in, each with the first change of such a text; of private ones with
             the reader behind it (`language_of`).
         segments: in order of rows.
+        clean: number of the newest change that erased bytes, before they were made.
     """
 
     belongs: dict[str, str]
@@ -75,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True):
     digest: str = ""
     languages: dict[str, int] = {}
     segments: tuple[SegmentEntry, ...] = ()
+    clean: int = 0
 
 
 def write_segment(

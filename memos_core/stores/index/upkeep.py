@@ -48,11 +48,24 @@ def size_of(folder: Path) -> int:
     return total
 
 
+def segments_before(place: Path, erased: int) -> bool:
+    """Whether a cube's folder holds files that were made before an erasure (the number of its change)."""
+    files = [path.name for path in place.iterdir()] if place.is_dir() else []
+    if not any(name.endswith(".segment") for name in files):
+        return False
+    found = _read(place)
+    return found is None or found.clean < erased
+
+
 def _manifest(place: Path, store: str) -> Manifest | None:
     """The manifest of a folder; None where it cannot be believed (then its segments are of no use)."""
+    found = _read(place)
+    return found if found is not None and found.belongs.get("store") == store else None
+
+
+def _read(place: Path) -> Manifest | None:
     try:
         text, _, _ = (place / MANIFEST).read_bytes().rpartition(b"\n")
-        found = msgspec.json.decode(text, type=Manifest)
+        return msgspec.json.decode(text, type=Manifest)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if found.belongs.get("store") == store else None

@@ -15,13 +15,14 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from memos_core.errors import StoreDamaged, VersionConflict
-from memos_core.stores.sql import audit, forking, grants, schema
+from memos_core.stores.sql import audit, forking, grants, holds, schema
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Right
+from memos_core.types.erasure import Erasing, ErasurePlan
 from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros, micros
 
 _encode = msgspec.json.Encoder().encode
@@ -71,6 +72,16 @@ class WriteTransaction:
         self._locked: dict[int, _Counter] = {}
         self._written: tuple[_Counter, int, bytes] | None = None  # an audit entry: its cube, number and hash
         self.entries: dict[int, int] = {}  # number of the audit entry that was written for each cube
+
+    @property
+    def connection(self) -> Connection:
+        """What it writes on; for what belongs to the store itself."""
+        return self._connection
+
+    @property
+    def at(self) -> int:
+        """When it began, microseconds since 1970."""
+        return self._at
 
     # -- cubes ----------------------------------------------------------------------------------------------------
 
@@ -256,6 +267,34 @@ class WriteTransaction:
         given: dict[str, Any] = {"grantee": grantee, "rights": sorted(map(str, rights))}
         self.note(cube, **given, **({} if until is None else {"until": until.isoformat()}))
         self.enter(cube)
+
+    # -- erasing and legal holds ----------------------------------------------------------------------------------
+
+    def erase(self, what: Erasing, *, reason: str, confirm: str | None = None) -> ErasurePlan:
+        """Erase the bytes of items, all versions of them; as `erasing.erase` says. Before anything else is locked."""
+        from memos_core.stores.sql.erasing import erase
+
+        return erase(self, self._statements, what, reason=reason, confirm=confirm)
+
+    def hold(self, cube: CubeRow, target: str, reason: str) -> None:
+        """Place a legal hold."""
+        holds.put(self._connection, cube.number, target, reason, self._actor, self._at)
+        self.note(cube, target=target, reason=reason)
+        self.enter(cube)
+
+    def release(self, cube: CubeRow, target: str, reason: str) -> bool:
+        """Release a legal hold; whether there was one."""
+        if not holds.drop(self._connection, cube.number, target):
+            return False
+        self.note(cube, target=target, reason=reason)
+        self.enter(cube)
+        return True
+
+    def held(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, str]:
+        """Those of these items that a legal hold covers, with a sentence that says so: they may not be deleted."""
+        from memos_core.stores.sql.erasing_plan import held
+
+        return held(self._connection, self._statements, cube, ids)
 
     # -- the audit ------------------------------------------------------------------------------------------------
 

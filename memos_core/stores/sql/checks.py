@@ -5,7 +5,7 @@ Each function yields one sentence for every way in which what is there contradic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
@@ -13,11 +13,11 @@ from sqlalchemy.exc import NoResultFound
 from sqlalchemy.sql.elements import ColumnElement
 
 from memos_core.errors import StoreDamaged
-from memos_core.stores.sql import audit, forking, schema
+from memos_core.stores.sql import audit, erasing, forking, schema
 from memos_core.stores.sql.changes import decode_body, vector_crc
 from memos_core.stores.sql.lookups import cube_row
-from memos_core.stores.sql.schema import SEQ_BITS, position, seq_of
-from memos_core.stores.sql.spans import Spans
+from memos_core.stores.sql.schema import SEQ_BITS, cube_of, position, seq_of
+from memos_core.stores.sql.spans import END, Spans
 from memos_core.types.work import Body, ChainCheck, CubeRow
 
 _ROWS = 1000  # at a time: a server would send all of them at once
@@ -44,6 +44,7 @@ def check_all(connection: Connection, cube: CubeRow, spans: Spans, dims: int | N
 def check_versions(connection: Connection, cube: CubeRow, spans: Spans) -> Iterator[str]:
     """Numbers without gaps, digests that fit, versions that belong to an item."""
     expected = 1
+    erased = erasing.accounted_for(connection, [cube_of(base) for base in spans.bases])
     query = select(schema.versions, _i.id).select_from(schema.versions).outerjoin(schema.items, _i.item == _v.item)
     for row in _rows(connection, query, spans, _v.place):
         seq = seq_of(row["place"])
@@ -52,6 +53,10 @@ def check_versions(connection: Connection, cube: CubeRow, spans: Spans) -> Itera
         expected = seq + 1
         if row["id"] is None:
             yield f"change {seq} belongs to an item that is not there"
+            continue
+        if _gone(row):
+            if row["place"] >= erased.get(row["item"], 0):
+                yield f"item {row['id']!r}, version {row['version']} (change {seq}): its bytes are gone, and no erasure says so"
             continue
         header = audit.header_of(row["id"], row["version"], row["op"], row["state"], row["prev"])
         if row["salt"] is None or audit.digest(row["salt"], header, row["text"], row["body"]) != row["digest"]:
@@ -64,8 +69,9 @@ def check_items(connection: Connection, cube: CubeRow, spans: Spans) -> Iterator
     """Items that point to their newest version, and bear the key, the links and the time of making that versions say."""
     newest = {}
     own = position(cube.number, 0)
-    for row in _rows(connection, select(_v.place, _v.item, _v.version, _v.op), spans, _v.place):
-        newest[own + seq_of(row["item"])] = (seq_of(row["place"]), row["version"], row["op"] == "delete")
+    log = select(_v.place, _v.item, _v.version, _v.op, _v.text.is_(None).label("ended"))
+    for row in _rows(connection, log, spans, _v.place):
+        newest[own + seq_of(row["item"])] = (seq_of(row["place"]), row["version"], bool(row["ended"]))
     links: dict[int, set[tuple[str, str, float]]] = {}
     edges = select(_l.item, _l.relation, _l.target, _l.weight).where(_l.cube == cube.number)
     for item, relation, target, weight in connection.execute(edges):
@@ -98,6 +104,46 @@ def check_items(connection: Connection, cube: CubeRow, spans: Spans) -> Iterator
             yield f"item {row['id']!r} was made at another time than the audit entry of its first version says"
     for item in links:
         yield f"links of an item that is not there (number {item})"
+
+
+def check_erased(connection: Connection, cube: CubeRow, spans: Spans, ids: Collection[str]) -> Iterator[str]:
+    """Rows of items that were erased, and of earlier versions that were, which still hold something.
+
+    Args:
+        ids: of items that should have been erased.
+    """
+    accounted = erasing.accounted_for(connection, [cube_of(base) for base in spans.bases])
+    whole = {
+        item
+        for base in spans.bases
+        for (item,) in connection.execute(
+            select(_v.item).where(_v.place > base, _v.place <= base + END, _v.op == "erase")
+        )
+    }
+    vectors = schema.vectors.c.place
+    said = _v.text.is_not(None).label("said"), (_v.body.is_not(None) | _v.salt.is_not(None)).label("more")
+    log = select(_v.place, _v.item, _v.op, *said, vectors.is_not(None).label("vectors"))
+    log = log.select_from(schema.versions.outerjoin(schema.vectors, vectors == _v.place))
+    for row in _rows(connection, log, spans, _v.place):
+        if row["item"] in whole and row["place"] < accounted[row["item"]]:
+            left = [what for what in ("said", "more", "vectors") if row[what]]
+            if left:
+                yield f"change {seq_of(row['place'])} is of an item that was erased, and its row still holds bytes of it"
+    erased = select(_i.id, _i.key, _i.dedup, _v.op).select_from(
+        schema.items.outerjoin(schema.versions, _v.place == spans.place_of(_i.head))
+    )
+    for row in connection.execute(erased.where(_i.cube == cube.number, _v.op == "erase")).mappings():
+        if row["key"] is not None or row["dedup"] is not None:
+            yield f"item {row['id']!r} was erased, and its row still holds its name or identity"
+    for id in ids:
+        op = connection.execute(erased.where(_i.cube == cube.number, _i.id == id).with_only_columns(_v.op)).scalar()
+        if op not in (None, "erase"):
+            yield f"item {id!r} was not erased"
+
+
+def _gone(row: Mapping[Any, Any]) -> bool:
+    """Whether a version's bytes have been erased: of one that was altered, something is left."""
+    return row["salt"] is None and row["text"] is None and row["body"] is None
 
 
 def _body(encoded: str | None) -> Body | None:

@@ -71,8 +71,8 @@ class SqlDatabase(Protocol):
     def facts(self) -> dict[str, str | int]:
         """Name and version, bytes on disk ("bytes"), settings that matter."""
 
-    def vacuum(self) -> None:
-        """Give space that nothing uses back."""
+    def vacuum(self, *, whole: bool = False) -> list[str]:
+        """Give space that nothing uses back; `whole` writes every table anew. Answers what may be left then."""
 
     def close(self) -> None:
         """Let go of everything."""

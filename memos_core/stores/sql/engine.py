@@ -232,10 +232,13 @@ class Database:
                 "bytes": sum(_size(Path(f"{self.path}{part}")) for part in ("", "-wal", "-shm")),
             }
 
-    def vacuum(self) -> None:
+    def vacuum(self, *, whole: bool = False) -> list[str]:
         """Move everything to the front of the file and cut the rest off.
 
         Others may read meanwhile; writers wait. Nothing is lost if it is interrupted: the file stays as it was.
+
+        Args:
+            whole: it always is: all that is in use is written anew, what is not is cut off or overwritten.
 
         Raises:
             StoreBusy: others kept writing (or reading one moment) until the deadline.
@@ -254,6 +257,7 @@ class Database:
                 connection.execute("PRAGMA temp_store=FILE")  # the copy is as large as the database
                 self._retried(lambda: connection.execute("VACUUM"), until)
                 self._retried(lambda: _truncate_wal(connection), until)
+            return []
         finally:
             self._writer.release()
 

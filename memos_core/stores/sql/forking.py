@@ -62,7 +62,7 @@ def copy_items(connection: Connection, statements: Statements, source: Spans, nu
                 item + base,
                 cube,
                 _i.id,
-                case((_then.c.body.like('%"key"%'), _text(connection, _then.c.body, "key"))),
+                case((_then.c.body.like('%"key"%'), text_of(connection, _then.c.body, "key"))),
                 _later.c.prev,
                 _then.c.version,
                 case((_then.c.body.is_(None), 1), else_=0),
@@ -98,8 +98,8 @@ def copy_conversations(connection: Connection, source: Spans, number: int, seq: 
     else:
         said = (
             select(
-                _text(connection, _v.body, "conversation").label("name"),
-                cast(_text(connection, _v.body, "source", "position"), BigInteger).label("position"),
+                text_of(connection, _v.body, "conversation").label("name"),
+                cast(text_of(connection, _v.body, "source", "position"), BigInteger).label("position"),
             )
             .where(source.within(_v.place, 0, seq), _v.version == 1, _v.body.like('%"conversation"%'))
             .subquery("said")
@@ -156,7 +156,7 @@ def root_of(connection: Connection, base: int, seq: int) -> tuple[int, bytes]:
     return number, hashlib.sha256(f"fork\x00{seq}\x00{number}\x00".encode() + link).digest()
 
 
-def _text(connection: Connection, body: ColumnElement[str], *path: str) -> ColumnElement[Any]:
+def text_of(connection: Connection, body: ColumnElement[str], *path: str) -> ColumnElement[Any]:
     """A member of a body's JSON."""
     if connection.dialect.name == "postgresql":
         return func.json_extract_path_text(cast(body, JSON), *path)

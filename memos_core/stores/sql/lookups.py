@@ -34,14 +34,15 @@ def cube_row(row: Mapping[Any, Any]) -> CubeRow:
     """
     number, name, owner, seq = row["cube"], row["name"], row["owner"], row["seq"]
     created, base, base_seq, policy = row["created"], row["base"], row["base_seq"], row["policy"]
+    erased = row["erased"]
     if (
-        not whole_numbers(number, seq, base, base_seq)
+        not whole_numbers(number, seq, base, base_seq, erased)
         or not times(created)
         or not isinstance(name, str)
         or not isinstance(owner, str)
     ):
         raise StoreDamaged(f"the row of cube {name!r} is not what was written; restore this store from a backup")
-    return CubeRow(number, name, owner, seq, from_micros(created), base, base_seq, policy)
+    return CubeRow(number, name, owner, seq, from_micros(created), base, base_seq, policy, erased)
 
 
 def heads_by(

@@ -45,6 +45,7 @@ TABLES: Final = (
     _Moved(schema.checkpoints, ("cube", "number")),
     _Moved(schema.jobs, ("job",)),
     _Moved(schema.grants, ("cube", "grantee")),
+    _Moved(schema.holds, ("cube", "target")),
 )
 _s = schema.store.c
 

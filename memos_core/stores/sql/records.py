@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import wraps
@@ -17,15 +17,17 @@ from sqlalchemy.sql.elements import ColumnElement
 from memos_core.errors import ItemNotFound, StoreDamaged, StoreError, VersionNotFound
 from memos_core.events import event
 from memos_core.protocols.storage import Finish
-from memos_core.stores.sql import audit, checks, grants, migrations, schema, signed, staging
+from memos_core.stores.sql import audit, checks, erasing, grants, holds, migrations, schema, signed, staging
 from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_crc, vector_row
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.databases import SqlDatabase
+from memos_core.stores.sql.erasing_plan import Finder, held
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
 from memos_core.stores.sql.schema import cube_of, position, seq_of
 from memos_core.stores.sql.spans import Piece, Spans, own_spans, spans_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
 from memos_core.types.access import Grant, Right
+from memos_core.types.erasure import Erasing, ErasurePlan, ErasureRecord, Hold
 from memos_core.types.items import LifecycleState
 from memos_core.types.work import (
     AuditEntry,
@@ -185,6 +187,23 @@ class SqlStore:
                     f"{self.name}: cube {cube.name!r} is not there any more; restore this store from a backup"
                 )
             return int(seq)
+
+    @_repeatable
+    def reached(self, cube: CubeRow) -> tuple[int, int]:
+        """Numbers of the cube's newest change, and of the newest one that erased bytes of earlier ones."""
+        c = schema.cubes.c
+        with self._database.asking() as connection:
+            row = self._statements.run(
+                connection,
+                "reached",
+                lambda: select(c.seq, c.erased).where(c.cube == bindparam("cube")),
+                {"cube": cube.number},
+            ).first()
+        if row is None or not whole_numbers(*row):
+            raise StoreDamaged(
+                f"{self.name}: cube {cube.name!r} is not there any more; restore this store from a backup"
+            )
+        return row[0], row[1]
 
     @_repeatable
     def seq_at(self, cube: CubeRow, moment: datetime) -> int:
@@ -479,10 +498,15 @@ class SqlStore:
             action,
             at,
             created,
-        ) = row[:16]
+            head,
+            deleted,
+        ) = row[:18]
         try:
             header = audit.header_of(id_, version, op, state, prev)
-            written = salt is not None and digest == audit.digest(salt, header, text, body)
+            if salt is None and text is None and body is None:  # erased: a later change says so (`memos verify` looks)
+                written = bool(deleted) or seq_of(place) != head
+            else:
+                written = salt is not None and digest == audit.digest(salt, header, text, body)
         except TypeError:  # a page that has rotted may give a number where a text was
             written = False
         if not written or not whole_numbers(item, vectors_of) or not times(at, created):
@@ -700,6 +724,75 @@ class SqlStore:
         """Have this called after each commit of this object, with the numbers of the audit entries it wrote by cube."""
         self._written = written
 
+    # -- erasing and legal holds ----------------------------------------------------------------------------------
+
+    @_repeatable
+    def plan_erasure(self, what: Erasing) -> ErasurePlan:
+        """What erasing would take; nothing is changed."""
+        with self._database.reading() as connection:
+            return Finder(connection, self._statements, what).find().plan
+
+    @_repeatable
+    def check_erased(self, cube: CubeRow, ids: Collection[str] = ()) -> list[str]:
+        """Every way in which rows of the cube hold what was erased, as sentences.
+
+        Args:
+            ids: of items that should have been erased.
+        """
+        with self._database.reading() as connection:
+            return list(checks.check_erased(connection, cube, spans_of(connection, self._statements, cube), ids))
+
+    @_repeatable
+    def holds(self, cube: CubeRow) -> list[Hold]:
+        """All legal holds on the cube, by target."""
+        with self._database.asking() as connection:
+            return holds.holds_on(connection, cube)
+
+    @_repeatable
+    def held(self, cube: CubeRow, ids: Sequence[str]) -> dict[str, str]:
+        """Those of these items that a legal hold covers, with a sentence that says so: they may not be deleted."""
+        with self._database.reading() as connection:
+            return held(connection, self._statements, cube, ids)
+
+    @_repeatable
+    def erasures(self) -> ErasureRecord:
+        """What the store remembers of its erasures."""
+        with self._database.asking() as connection:
+            return erasing.read_record(connection)
+
+    def finish_erasures(self, record: ErasureRecord) -> bool:
+        """Remember that files have been cleaned after all erasures up to this one; whether there was none since."""
+        with self._database.writing(alone=True) as connection:
+            if erasing.read_record(connection) != record:
+                return False
+            erasing.put_record(connection, msgspec.structs.replace(record, unfinished=()))
+            return True
+
+    def everything_said(self) -> Iterator[str]:
+        """What versions say that were not erased (texts, and bodies as JSON), and every name that is there."""
+        with self._database.reading() as connection:
+            yield from erasing.everything_said(connection)
+
+    @_repeatable
+    def vectors_of_others(self, blobs: Collection[bytes]) -> set[bytes]:
+        """Those of these vectors that something which was not erased has too."""
+        with self._database.reading() as connection:
+            return erasing.vectors_of_others(connection, blobs)
+
+    @_repeatable
+    def copies_of(
+        self, identities: Collection[int], words: Collection[str], without: Collection[int]
+    ) -> dict[int, list[str]]:
+        """Ids of items that were read from the same messages or say the same words, by number of the cube.
+
+        Args:
+            identities: as `Put.dedup`.
+            words: whole texts.
+            without: numbers of cubes that do not count.
+        """
+        with self._database.reading() as connection:
+            return erasing.copies_of(connection, identities, words, without)
+
     # -- copies and upkeep ----------------------------------------------------------------------------------------
 
     @contextmanager
@@ -722,10 +815,17 @@ class SqlStore:
         """What the database says of itself: name and version, bytes on disk, settings that matter."""
         return self._database.facts()
 
-    def vacuum(self) -> None:
-        """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be."""
+    def vacuum(self, *, whole: bool = False) -> list[str]:
+        """Give space that nothing uses back to the disk; raises StoreBusy or StoreFull where that cannot be.
+
+        Args:
+            whole: write all of it anew, so that nothing is left of what was erased, however long that takes.
+
+        Returns:
+            What may be left, and what to do about it; only of what was to be written anew.
+        """
         with event("memos.vacuum", store=self.id):
-            self._database.vacuum()
+            return self._database.vacuum(whole=whole)
 
 
 _STATES = {str(state): state for state in LifecycleState}
@@ -750,6 +850,8 @@ def _select_records(*conditions: ColumnElement[bool]) -> Select[Any]:
             _b.action,
             _b.at,
             _i.created,
+            _i.head,
+            _i.deleted,
         )
         .select_from(schema.versions)
         .join(schema.items, _i.item == _v.item)

@@ -45,7 +45,7 @@ store = _table("store", texts="key value")
 migrations = _table("migrations", integers="applied_at", texts="name")
 cubes = _table(
     "cubes",
-    integers="cube seq batches created changed base base_seq checkpointed",
+    integers="cube seq batches created changed base base_seq checkpointed erased",
     texts="name owner policy",
     blobs="chain",
 )
@@ -71,3 +71,4 @@ jobs = _table(
     texts="kind key state payload error",
 )
 grants = _table("grants", integers="cube granted_at expires_at", texts="grantee rights granted_by")
+holds = _table("holds", integers="cube at", texts="target reason placed_by")

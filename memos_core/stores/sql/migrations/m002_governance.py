@@ -31,6 +31,15 @@ STATEMENTS = (
         signature {blob} NOT NULL,
         PRIMARY KEY (cube, number)
     ) {clustered}""",
+    "ALTER TABLE cubes ADD COLUMN erased {int} NOT NULL DEFAULT 0",  # number of the newest change that erased bytes
+    """CREATE TABLE holds (
+        cube {int} NOT NULL,
+        target {text} NOT NULL,    -- "*", "item:ID" or "subject:NAME"
+        reason {text} NOT NULL,
+        placed_by {text} NOT NULL,
+        at {int} NOT NULL,
+        PRIMARY KEY (cube, target)
+    ) {clustered}""",
 )
 
 

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from memos_core.errors import CommitUnknown, StoreBusy, StoreClosed, StoreUnreachable
+from memos_core.stores.sql.postgres.cleaning import write_anew
 from memos_core.stores.sql.postgres.connecting import Connection as Raw
 from memos_core.stores.sql.postgres.connecting import Connector
 from memos_core.stores.sql.postgres.faults import GONE, coming_back, translate, words_of
@@ -53,8 +54,11 @@ TABLES: Final = (
     "conversations",
     "links",
     "batches",
+    "details",
+    "checkpoints",
     "jobs",
     "grants",
+    "holds",
 )
 Kept = Callable[[Connection], bool]
 
@@ -393,11 +397,21 @@ class PostgresDatabase:
             taken = int(connection.exec_driver_sql(size).scalar_one())
         return {"database": f"PostgreSQL {version}", **dict(zip(settings[1:], values, strict=True)), "bytes": taken}
 
-    def vacuum(self) -> None:
-        """Have the server use the space again that old rows take, and plan by what is there. Nobody waits for that."""
+    def vacuum(self, *, whole: bool = False) -> list[str]:
+        """Have the server use the space again that old rows take, and plan by what is there. Nobody waits for that.
+
+        Args:
+            whole: write every table anew, and the statistics, which quote what is in them; others wait meanwhile.
+
+        Returns:
+            What may be left then.
+        """
+        if whole:
+            return write_anew(self, TABLES, self._deadline)
         with self.asking() as connection:
             for table in TABLES:
                 connection.exec_driver_sql(f"VACUUM (ANALYZE) {table}")
+        return []
 
     def belongs_to(self, store_id: str) -> None:
         """Refuse servers that hold another store, from now on."""
