@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from memos_core.errors import MemosError, StoreClosed, StoreReadOnly, StoreRefused
+from memos_core.errors import MemosError, StoreClosed, StoreError, StoreReadOnly, StoreRefused
 from memos_core.events import event
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.work import CubeRow, utc_now
@@ -280,8 +280,8 @@ class AuditLog:
     def close(self) -> None:
         """Write everything, and take no more. Doing it twice does nothing.
 
-        Raises:
-            StoreError: it cannot be written.
+        What cannot be written (the server is away, the disk is full) is lost with the process, and the log says how much: who
+        only reads is not told of it by an error at the end. Cubes with strict reads have nothing here to lose.
         """
         with self._lock:
             if self._closed:
@@ -292,7 +292,11 @@ class AuditLog:
         atexit.unregister(self._at_exit)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self.flush()
+        try:
+            self.flush()
+        except StoreError as error:
+            self.failed, self.lost = error, self.lost + self._count
+            log.error("%d reads of %s are in no audit: %s", self._count, self._store.name, error)
 
     def after_fork(self) -> None:
         """In a forked child: what was noted is the parent's to write, and its thread is not here."""

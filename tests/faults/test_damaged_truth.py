@@ -181,7 +181,7 @@ AUDIT = {
     "the seal": ("UPDATE batches SET sealed = zeroblob(64) WHERE cube = 1 AND number = ?", "its hash does not follow"),
     "no seal": ("UPDATE batches SET sealed = NULL WHERE cube = 1 AND number = ?", "its seal is missing"),
     "a detail": (
-        "INSERT INTO details (cube, number, salt, detail) VALUES (1, ?, zeroblob(16), '{}')",
+        "UPDATE details SET detail = '{}' WHERE cube = 1 AND number = ?",
         "its detail is not what was written",
     ),
     "a detail of nothing": (

@@ -128,6 +128,11 @@ SESSION_CALLS |= {
     "freeze": lambda session: session.freeze("home"),
     "unfreeze": lambda session: session.unfreeze("home"),
     "merge": lambda session: session.merge(["home", "cat"], "both"),
+    "diff": lambda session: session.diff("home"),
+    "fork": lambda session: session.fork("alice/other", cube="alice"),
+    "rollback_cube": lambda session: session.rollback_cube(1, cube="alice"),
+    "erase": lambda session: session.erase("home", reason="x"),
+    "preview_erase": lambda session: session.preview_erase("home"),
 }
 MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "session": lambda mos: mos.session("alice"),
@@ -145,6 +150,13 @@ MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "stats": lambda mos: mos.stats(),
     "vacuum": lambda mos: mos.vacuum(),
     "retain": lambda mos: mos.retain(),
+    "fork": lambda mos: mos.fork("alice", "alice/other"),
+    "rollback_cube": lambda mos: mos.rollback_cube("alice", 1),
+    "erase": lambda mos: mos.erase("home", reason="x"),
+    "preview_erase": lambda mos: mos.preview_erase("home"),
+    "finish_erasures": lambda mos: mos.finish_erasures(),
+    "verify_erased": lambda mos: mos.verify_erased(),
+    "export_subject": lambda mos: mos.export_subject("alice", "never made"),
     "backup": lambda mos: mos.backup("never made"),
 }
 CUBE_CALLS: dict[str, Callable[[MemCube], Any]] = {

@@ -47,7 +47,7 @@ def test_a_cube_is_closed_until_it_is_shared(memos: Memos) -> None:
     memos("cubes", "share", "team", "--with", "eve", "--as", "bob", code=3)
     memos("cubes", "grants", "team", "--as", "bob", code=3)
     given = memos("cubes", "share", "team", "--with", "bob", "--rights", "write,share", "--json").json["grants"]
-    assert [list(grant) for grant in given] == [["cube", "grantee", "rights", "granted_by", "granted_at"]]
+    assert [list(grant) for grant in given] == [["cube", "grantee", "rights", "granted_by", "granted_at", "expires_at"]]
     assert given[0]["rights"] == ["read", "share", "write"]
     memos("add", "Yes!", "--cube", "team", "--as", "bob", "--quiet")
     assert memos("cubes", "grants", "team").out.split("\t")[:3] == ["bob", "read,share,write", "alice"]
