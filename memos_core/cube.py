@@ -12,7 +12,7 @@ from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, Invalid
 from memos_core.events import event
 from memos_core.filters import Where, parse_where
 from memos_core.governance.governance import Governance
-from memos_core.governance.redacting import NOTHING, Rules, joined, masked, on_read, on_write
+from memos_core.governance.redacting import NOTHING, Rules, joined, masked, need_redacted, on_read, on_write
 from memos_core.lifecycle.retention import overdue
 from memos_core.lifecycle.states import move_between
 from memos_core.plaintext.commit import Outcome, Overtaken
@@ -257,7 +257,8 @@ class MemCube:
             event("memos.rollback", cube=self.name),
             self._store.begin(actor=self.actor.id, action="rollback") as writing,
         ):
-            return rewind(self._store, writing, self._lock_for(writing, reason), moment)
+            row = self._lock_for(writing, reason)
+            return rewind(self._store, writing, row, moment, lambda record: need_redacted(record, row))
 
     # -- inside a transaction -------------------------------------------------------------------------------------
 
@@ -315,7 +316,15 @@ class MemCube:
     def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
         row = self._lock_for(transaction, reason)
-        return self._memory.restore(transaction, row, id, version=version, reader=self.reader, reason=reason)
+        return self._memory.restore(
+            transaction,
+            row,
+            id,
+            version=version,
+            reader=self.reader,
+            reason=reason,
+            admit=lambda record: need_redacted(record, row),
+        )
 
     def move(
         self,

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from memos_core.errors import InvalidInput
+from memos_core.errors import InvalidInput, StateConflict
 from memos_core.governance.redaction.redactor import Redactor
 from memos_core.reading.reader import mentions_of
-from memos_core.types.cube_policy import CubePolicy
+from memos_core.types.cube_policy import CubePolicy, decode_policy
 from memos_core.types.inputs import Draft
 from memos_core.types.items import MemoryItem
+from memos_core.types.work import CubeRow, Record
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -107,6 +108,24 @@ def redacted_changes(changes: dict[str, Any], rules: Rules) -> dict[str, Any]:
             counts.append(found)
     total = joined(counts)
     return {**done, "redacted": total} if total else changes
+
+
+def need_redacted(record: Record, cube: CubeRow) -> None:
+    """Make sure that a version from before a cube's policy does not bring back what the cube has taken out by now.
+
+    Raises:
+        StateConflict: it would.
+    """
+    rules = on_write(decode_policy(cube.policy))
+    if not rules or record.body is None:
+        return
+    said = {"text": record.text or "", "payload": record.body.payload, "metadata": record.body.metadata}
+    found = redacted_changes(said, rules).get("redacted")
+    if found:
+        raise StateConflict(
+            f"version {record.version} of item {record.id!r} in cube {cube.name!r} holds what the cube has taken out by now "
+            f"({', '.join(sorted(found))}); write it anew with `update`, or erase the item"
+        )
 
 
 def masked(item: MemoryItem, rules: Rules) -> MemoryItem:

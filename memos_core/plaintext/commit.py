@@ -189,7 +189,10 @@ class Commit:
             taken = find(self._cube, given)
             if taken:
                 name, head = next(iter(taken.items()))
-                state = "is deleted; restore it" if head.deleted else "exists; update it, or leave the name out"
+                state = "exists; update it, or leave the name out"
+                if head.deleted:
+                    erased = self._read([head.seq])[head.seq].op == "erase"
+                    state = "has been erased; choose another name" if erased else "is deleted; restore it"
                 raise AlreadyExists(f"cube {self._cube.name!r} has an item with {what} {name!r} already, which {state}")
             if len(set(given)) < len(given):
                 twice = next(name for name in given if given.count(name) > 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -298,6 +298,7 @@ class GeneralTextMemory:
         version: int | None = None,
         reader: str | None = None,
         reason: str | None = None,
+        admit: Callable[[Record], None] = lambda _: None,
     ) -> int:
         """Make the newest version equal to an earlier one; returns the number of the change.
 
@@ -305,6 +306,7 @@ class GeneralTextMemory:
             version: which; None for the last before a deletion.
             reader: from whom private versions of others are hidden; None sees all.
             reason: kept with the version.
+            admit: raises where what the version says may not be stored any more.
 
         Raises:
             ItemNotFound: the cube has never had the item.
@@ -326,6 +328,7 @@ class GeneralTextMemory:
             raise VersionNotFound(f"item {id!r} of cube {cube.name!r} has no version {version} that could be restored")
         source = chosen[-1]
         assert source.body is not None
+        admit(source)
         if source.body.key is not None:
             holder = transaction.heads_by_key(cube, [source.body.key]).get(source.body.key)
             if holder is not None and holder.id != id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -35,7 +35,9 @@ class _Step(msgspec.Struct):
         return None if self.then is None or self.then.body is None else self.then.body.key
 
 
-def rewind(store: RecordStore, transaction: Transaction, cube: CubeRow, as_of: int) -> RolledBack:
+def rewind(
+    store: RecordStore, transaction: Transaction, cube: CubeRow, as_of: int, admit: Callable[[Record], None]
+) -> RolledBack:
     """Make the current state of a cube the one after change `as_of`, by new versions; those before stay in the log.
 
     Items that say the same as then are left alone. Vectors are those of then.
@@ -44,8 +46,12 @@ def rewind(store: RecordStore, transaction: Transaction, cube: CubeRow, as_of: i
         store: the truth.
         transaction: has the cube locked, and has written nothing to it.
         cube: as the transaction has found it.
+        admit: raises where what a version of then says may not be stored any more.
     """
     steps = _differing(store, cube, as_of)
+    for step in steps:
+        if step.then is not None:
+            admit(step.then)
     kinds = [("deleted" if step.then is None else "restored" if step.now.body is None else "changed") for step in steps]
     _write(transaction, cube, steps)
     named = {kind: tuple(s.now.id for s, its in zip(steps, kinds, strict=True) if its == kind) for kind in set(kinds)}

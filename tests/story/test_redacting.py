@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from memos_core import MOS, Actor, AsyncSession, Document, F, Message, Session
-from memos_core.errors import AccessDenied, InvalidConfig, InvalidInput
+from memos_core.errors import AccessDenied, InvalidConfig, InvalidInput, StateConflict
 from memos_core.types.cube_policy import CubePolicy
 from tests.story.telling import texts
 
@@ -112,6 +112,22 @@ def test_what_was_stored_before_the_policy_stays(mos: MOS) -> None:
     assert bob.get("old").text == SAYING
     bob.update("old", tags=["x"])
     assert bob.get("old").text == SAYING
+
+
+def test_going_back_does_not_bring_back_what_is_redacted_by_now(mos: MOS) -> None:
+    bob = at(mos, "bob")
+    bob.add(SAYING, id="old")
+    bob.update("old", text="nothing to see")
+    bob.update("old", text="still nothing")
+    before = mos.cube("desk").stats()["changes"] - 1
+    policy(mos, redact=("email",))
+    with pytest.raises(StateConflict, match=r"version 1 of item 'old' in cube 'desk' holds .*\(email\)"):
+        bob.rollback("old", 1)
+    with pytest.raises(StateConflict, match="email"):
+        mos.rollback_cube("desk", 1)
+    bob.rollback("old", 2)
+    mos.rollback_cube("desk", before)
+    assert bob.get("old").text == "nothing to see"
 
 
 def test_names_from_a_list_and_rules_of_ones_own(mos: MOS) -> None:
