@@ -11,23 +11,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memos_core.stores.index import postings
-from memos_core.stores.index.postings import MappedPostings, TailPostings, pack, term_hash, term_name
+from memos_core.stores.index.postings import SortedPostings, TailPostings, join, moved, term_hash, term_name
+from memos_core.stores.index.vocabulary import Vocabulary
 
 Texts = list[list[str]]
 texts = st.lists(st.lists(st.sampled_from([*"abcdefgh", "ü", "你好", ""]), max_size=12), max_size=25)
 
 
-def tail_of(rows: Texts) -> TailPostings:
+def tail_of(rows: Texts, at_once: int = 4) -> TailPostings:
+    """Rows as they come in, some at once."""
     made = TailPostings()
-    for row, terms in enumerate(rows):
-        names = made.add(row, terms)
-        assert sorted(names.tolist()) == sorted(term_name(term) for term in set(terms))
+    vocabulary = Vocabulary()
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        numbers = [vocabulary.number(term) for terms in some for term in terms]
+        starts = np.cumsum([0, *map(len, some)])
+        names = made.add(np.array(numbers, dtype=np.int64), starts, vocabulary.hashes)
+        for terms, low, high in zip(some, names.starts[:-1], names.starts[1:], strict=True):
+            own = names.entries["names"][low:high].tolist()
+            assert own == [term_name(term) for term in dict.fromkeys(terms)], "in order of first appearance"
     return made
 
 
-def mapped(made: TailPostings | MappedPostings, rows: int) -> MappedPostings:
-    arrays = pack(*made.entries())
-    return MappedPostings(*(arrays[f"term_{name}"] for name in ("hashes", "starts", "rows", "counts")), rows)
+def mapped(made: TailPostings | SortedPostings, rows: int) -> SortedPostings:
+    return SortedPostings(*join(made.runs()).values(), rows)
 
 
 def said(found: tuple[np.ndarray, np.ndarray] | None) -> dict[int, int]:
@@ -37,7 +44,7 @@ def said(found: tuple[np.ndarray, np.ndarray] | None) -> dict[int, int]:
     return dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
 
 
-def check(made: TailPostings | MappedPostings, rows: Texts) -> None:
+def check(made: TailPostings | SortedPostings, rows: Texts) -> None:
     everything = {term for row in rows for term in row} | {"absent"}
     expected = {term: {n: c for n, row in enumerate(rows) if (c := Counter(row)[term])} for term in everything}
     for term in everything:
@@ -48,8 +55,10 @@ def check(made: TailPostings | MappedPostings, rows: Texts) -> None:
         held = made.held(np.array([name for name, _ in names], dtype=np.uint32), until)
         assert held.tolist() == [sum(row < until for row in expected[term]) for _, term in names]
     assert made.held(np.zeros(0, dtype=np.uint32), 5).tolist() == []
-    hashes, own, counts = made.entries()
-    triples = sorted(zip(hashes.tolist(), own.tolist(), counts.tolist(), strict=True))
+    triples = []
+    for hashes, starts, own, counts in made.runs():
+        triples += zip(np.repeat(hashes, np.diff(starts)).tolist(), own.tolist(), counts.tolist(), strict=True)
+    triples.sort()
     assert triples == sorted((term_hash(term), n, c) for term in everything for n, c in expected[term].items())
 
 
@@ -70,9 +79,8 @@ def test_long_postings_are_counted_without_gathering_them(monkeypatch: pytest.Mo
 
 def test_postings_of_several_parts_become_one() -> None:
     left, right = [["a", "b"], [], ["b", "b"]], [["c"], ["a", "c", "c"]]
-    one, two = tail_of(left).entries(), tail_of(right).entries()
-    arrays = pack(*(np.concatenate(pair) for pair in zip((one[0], one[1] + 2, one[2]), two, strict=True)))
-    both = MappedPostings(*(arrays[f"term_{name}"] for name in ("hashes", "starts", "rows", "counts")), 5)
+    runs = [moved(run, np.arange(2, 5, dtype=np.int32)) for run in tail_of(left).runs()]
+    both = SortedPostings(*join([*runs, *tail_of(right).runs()]).values(), 5)
     check(both, [*right, *left])
 
 

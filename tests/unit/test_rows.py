@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memos_core.stores.index.growing import Growing, GrowingRagged, join
+from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
 from memos_core.stores.index.rows import ALIVE, COLUMNS, NONE, Names, RowTable, Threads, order
 
 # what happens: a new row (conversation, position), the next version of a row in the same or another place, a deletion
@@ -160,8 +160,9 @@ def test_arrays_that_grow_keep_what_they_had() -> None:
         assert grown.view.tolist() == expected
     ragged = GrowingRagged({"x": Growing(np.int16)})
     lists = [[n] * (n % 5) for n in range(30)]
-    for each in lists:
-        ragged.add({"x": np.array(each)})
+    for some in (lists[:1], lists[1:1], lists[1:9], lists[9:]):
+        starts = np.cumsum([0, *map(len, some)])
+        ragged.add(Ragged(starts, {"x": np.array(list(chain(*some)))}))
 
     def read(made: object) -> list[list[int]]:
         starts, values = made.starts.tolist(), made.entries["x"].tolist()  # type: ignore[attr-defined]

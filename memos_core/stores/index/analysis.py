@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ import Stemmer
 from numpy.typing import NDArray
 
 from memos_core.stores.index.stopwords import FUNCTION_CHARACTERS, LANGUAGE_WEIGHTS, STOPWORDS
+from memos_core.stores.index.vocabulary import SHARED, Codes, Meaning, Vocabulary
 
 ANALYSIS_VERSION: Final = "2"
 DEFAULT_LANGUAGE: Final = "en"
@@ -62,7 +64,7 @@ _SCRIPTS: Final = (
     ("hi", re.compile("[\u0900-\u097f]")),
 )
 _LONGEST_TERM: Final = 64
-_CACHED_STEMS: Final = 200_000
+_GRAMS: Final = "grams"  # what the vocabulary calls pieces of scripts without spaces; words go by language
 
 
 def fold(text: str) -> str:
@@ -88,6 +90,24 @@ class Analyzed(msgspec.Struct, frozen=True):
     language: str | None
 
 
+class AnalyzedTexts(msgspec.Struct, frozen=True):
+    """Several texts as terms, all in one array.
+
+    Attributes:
+        terms: (all terms,) their numbers in the vocabulary, text after text, repeated as often as they occur.
+        starts: (texts + 1,) where each text's terms begin; the last one is where they all end.
+        lengths: (texts,) how many of them carry meaning.
+        languages: (texts,) as in `Analyzed`.
+        vocabulary: what the numbers mean.
+    """
+
+    terms: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    languages: list[str | None]
+    vocabulary: Vocabulary
+
+
 class QueryTerm(msgspec.Struct, frozen=True):
     """One word of a query.
 
@@ -100,51 +120,42 @@ class QueryTerm(msgspec.Struct, frozen=True):
     terms: tuple[str, ...]
 
 
-class _Stems(dict[str, str]):
-    """word -> stem of one language, filled on first use."""
+def _meaning(language: str) -> Meaning:
+    """What tells the term of a word in a language, and whether it carries meaning. For one thread at a time."""
+    if language == _GRAMS:
+        return lambda gram: (gram, not _grammatical(gram))
+    stemmer = Stemmer.Stemmer(_STEMMERS[language], 0) if language in _STEMMERS else None
+    stop = STOPWORDS.get(language, frozenset())
 
-    def __init__(self, language: str) -> None:
-        super().__init__()
-        self._stemmer = Stemmer.Stemmer(_STEMMERS[language], 0) if language in _STEMMERS else None
+    def meaning(word: str) -> tuple[str, bool]:
+        stem = word if stemmer is None or word.isdecimal() else str(stemmer.stemWord(word))
+        return stem[:_LONGEST_TERM], word not in stop
 
-    def __missing__(self, word: str) -> str:
-        if len(self) > _CACHED_STEMS:
-            self.clear()
-        stem = word if self._stemmer is None or word.isdecimal() else str(self._stemmer.stemWord(word))
-        stem = self[word] = stem[:_LONGEST_TERM]
-        return stem
+    return meaning
 
 
 class Analyzer:
-    """Turns texts and queries into terms. Holds a cache of stems; not safe for several threads at once."""
-
-    def __init__(self) -> None:
-        self._stems: dict[str, _Stems] = {}
+    """Turns texts and queries into terms. Several threads may use it at once."""
 
     def analyze(self, text: str) -> Analyzed:
         """Terms of a text to be stored."""
-        folded = fold(text)
-        words = _ASCII_WORD.findall(folded) if folded.isascii() else None
-        if words is not None:
-            language = guess_language(words)
-            stems = self._stems_of(language or DEFAULT_LANGUAGE)
-            stop = STOPWORDS.get(language or DEFAULT_LANGUAGE, frozenset())
-            return Analyzed([stems[word] for word in words], sum(word not in stop for word in words), language)
-        language = detect_language(folded)
-        stems = self._stems_of(language or DEFAULT_LANGUAGE)
-        stop = STOPWORDS.get(language or DEFAULT_LANGUAGE, frozenset())
-        terms: list[str] = []
-        length = 0
-        for match in _PIECES.finditer(folded):
-            word = match.group()
-            if match.group(1) is None:
-                terms.append(stems[word])
-                length += word not in stop
-            else:
-                grams = _grams(word)
-                terms.extend(grams)
-                length += sum(not _grammatical(gram) for gram in grams)
-        return Analyzed(terms, length, language)
+        found = self.analyze_all([text])
+        named = found.vocabulary.terms
+        return Analyzed([named[term] for term in found.terms.tolist()], int(found.lengths[0]), found.languages[0])
+
+    def analyze_all(self, texts: Sequence[str]) -> AnalyzedTexts:
+        """Terms of texts to be stored, for all of them at once."""
+        vocabulary = SHARED.current()
+        codes = array("q")
+        ends = [0]
+        languages: list[str | None] = []
+        for text in texts:
+            languages.append(_add_codes(codes, fold(text), vocabulary))
+            ends.append(len(codes))
+        coded = np.frombuffer(codes, dtype=np.int64)
+        starts = np.array(ends, dtype=np.int64)
+        carrying = np.concatenate(([0], np.cumsum(coded & 1)))
+        return AnalyzedTexts(coded >> 1, starts, np.diff(carrying[starts]), languages, vocabulary)
 
     def query(self, text: str, languages: Iterable[str] = ()) -> list[QueryTerm]:
         """Words of a query, each once, in order.
@@ -159,6 +170,8 @@ class Analyzer:
         language = detect_language(folded) or DEFAULT_LANGUAGE
         # A text whose language does not tell was stored under the default one, so that is always among them.
         spoken = dict.fromkeys([language, *sorted(languages), DEFAULT_LANGUAGE])
+        vocabulary = SHARED.current()
+        stems = [vocabulary.codes(each, _meaning) for each in spoken]
         stop = STOPWORDS.get(language, frozenset())
         names = {fold(word) for word in _WORD.findall(text)[1:] if word[0].isupper() and len(word) > 1}
         content: dict[str, QueryTerm] = {}
@@ -169,16 +182,31 @@ class Analyzer:
                 for gram in _grams(piece):
                     (grammar if _grammatical(gram) else content).setdefault(gram, QueryTerm(gram, (gram,)))
                 continue
-            terms = tuple(dict.fromkeys(self._stems_of(each)[piece] for each in spoken))
+            terms = tuple(dict.fromkeys(each.term(piece) for each in stems))
             dull = piece in stop and piece not in names
             (grammar if dull else content).setdefault(piece, QueryTerm(piece, terms))
         return list((content or grammar).values())
 
-    def _stems_of(self, language: str) -> _Stems:
-        found = self._stems.get(language)
-        if found is None:
-            found = self._stems[language] = _Stems(language)
-        return found
+
+def _add_codes(codes: array[int], folded: str, vocabulary: Vocabulary) -> str | None:
+    """Add the codes (`Codes`) of a folded text's words; returns its language."""
+    if folded.isascii():
+        words = _ASCII_WORD.findall(folded)
+        language = guess_language(words)
+        codes.extend(map(_words_of(vocabulary, language).__getitem__, words))
+        return language
+    language = detect_language(folded)
+    code_of, grams = _words_of(vocabulary, language), vocabulary.codes(_GRAMS, _meaning)
+    for match in _PIECES.finditer(folded):
+        if match.group(1) is None:
+            codes.append(code_of[match.group()])
+        else:
+            codes.extend(map(grams.__getitem__, _grams(match.group())))
+    return language
+
+
+def _words_of(vocabulary: Vocabulary, language: str | None) -> Codes:
+    return vocabulary.codes(language or DEFAULT_LANGUAGE, _meaning)
 
 
 def name_words(name: str) -> frozenset[str]:
@@ -205,10 +233,9 @@ def guess_language(words: Iterable[str]) -> str | None:
     """The language whose function words occur most, or None where none speaks clearly enough."""
     votes: dict[str, float] = {}
     known = LANGUAGE_WEIGHTS
-    for word in words:
-        if word in known:
-            for language, weight in known[word]:
-                votes[language] = votes.get(language, 0.0) + weight
+    for word in filter(known.__contains__, words):
+        for language, weight in known[word]:
+            votes[language] = votes.get(language, 0.0) + weight
     if not votes:
         return None
     best = max(votes, key=lambda each: (votes[each], each == DEFAULT_LANGUAGE))

@@ -92,7 +92,7 @@ class Column:
 
     def reorder(self, rows: Rows) -> None:
         """Keep only these rows, in this order (the index has been put in another order)."""
-        self._codes.replace(self._codes.view[rows])
+        self._codes.reorder(rows)
 
 
 def _name(value: Any) -> object:

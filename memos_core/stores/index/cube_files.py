@@ -1,7 +1,7 @@
 """The folder of a cube's index: reading the parts that are there, adding the tail to them, merging what has piled up.
 
 Parts grow like a log-structured merge tree: a new one swallows those before it that are less than `_RATIO` times its own
-size, so there are few of them and each row is rewritten a logarithmic number of times. Rows that have died are moved to
+size, and not large yet, so there are few of them and each row is rewritten a few times. Rows that have died are moved to
 parts of their own (`history`), which only `as_of` looks at: searching the present pays nothing for the past.
 """
 
@@ -33,7 +33,8 @@ from memos_core.stores.index.segment import (
 )
 
 log = logging.getLogger(__name__)
-_RATIO = 3
+_RATIO = 2
+_LARGE = 200_000  # rows; a larger part is not rewritten for its size, so that no search waits for long
 _WORTH_MOVING = 256  # dead rows in a part, before they get a part of their own
 Rows = NDArray[np.int64]
 
@@ -146,18 +147,27 @@ class CubeFiles:
             arrays["ended_seq"], arrays["ended_at"] = table["seq"][stale], until[stale]
             entries.append(write_segment(self.folder, f"{uuid.uuid4().hex}.segment", arrays, history=history))
             order.append(rows)
-        return self._publish(msgspec.structs.replace(manifest, segments=tuple(entries)), order)
+        known = {part.file: part for part in parts if isinstance(part, MappedPart)}
+        published = self._publish(msgspec.structs.replace(manifest, segments=tuple(entries)), known)
+        return np.concatenate(order) if order else np.zeros(0, dtype=np.int64), published
 
-    def _publish(self, manifest: Manifest, order: list[Rows]) -> tuple[Rows, list[MappedPart]]:
+    def _publish(self, manifest: Manifest, known: Mapping[str, MappedPart]) -> list[MappedPart]:
+        """Have a manifest name its segments. Those that are in use already have been checked when they were opened."""
         parts: list[MappedPart] = []
         start = 0
         for entry in manifest.segments:
-            parts.append(MappedPart(start, open_segment(self.folder, entry), entry.file, history=entry.history))
+            part = known.get(entry.file)
+            if part is None:
+                arrays = open_segment(self.folder, entry, written=True)
+                part = MappedPart(start, arrays, entry.file, history=entry.history)
+            elif not (self.folder / entry.file).is_file():
+                raise SegmentRefused(f"{self.folder / entry.file} is gone")
+            parts.append(part.at(start))
             start += entry.rows
         write_manifest(self.folder, manifest)
         self.manifest = manifest
         sweep(self.folder, manifest)
-        return np.concatenate(order) if order else np.zeros(0, dtype=np.int64), parts
+        return parts
 
     def clear_before(self, erased: int) -> None:
         """Throw the segments away that were made before an erasure; those that another process has made since stay.
@@ -183,7 +193,7 @@ def _to_merge(parts: Sequence[Part], alive: Sequence[NDArray[np.bool_]]) -> list
     size = len(parts[-1])
     for part, living in zip(reversed(parts[:-1]), reversed(alive[:-1]), strict=True):
         mostly_dead = not part.history and len(part) >= _WORTH_MOVING and 2 * int(living.sum()) < len(part)
-        if mostly_dead or len(part) < _RATIO * size:
+        if mostly_dead or len(part) < min(_RATIO * size, _LARGE):
             chosen.append(part)
             size += len(part)
     return chosen[::-1]

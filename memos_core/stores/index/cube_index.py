@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,40 +193,39 @@ class CubeIndex:
         order, parts = saved
         self.table.reorder(order)
         self.fields.reorder(order)
-        self.threads.forget()
+        self.threads.reorder(order)
         self._tail = Tail(len(self.table), self.dims, self.token_dims)
         self.parts = [*parts, self._tail]
         self._now = {}
 
     def _apply(self, piece: Sequence[tuple[Record, VectorBlobs | None]]) -> None:
         self._now = {}
-        table, first = self.table, len(self.table)
-        columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
-        terms: list[list[str]] = []
-        dense: list[bytes | None] = []
-        tokens: list[bytes | None] = []
+        self._check_lengths(piece)
+        first = len(self.table)
         ended: list[tuple[int, int]] = []
         replaces: dict[int, int] = {}
-        self._check_lengths(piece)
+        made: list[tuple[Record, Body]] = []
+        dense: list[bytes | None] = []
+        tokens: list[bytes | None] = []
         for record, blobs in piece:
             if record.prev:
                 ended.append((record.prev, record.seq))
-            body = record.body
-            if body is None or record.text is None:
+            if record.body is None or record.text is None:
                 continue
-            analyzed = self.analyzer.analyze(indexed_text(record.text, body.context) if body.indexed else "")
-            if analyzed.language is not None:
-                said = analyzed.language if body.private_to is None else f"{analyzed.language}\x00{body.private_to}"
-                self._languages.setdefault(said, record.seq)
             if record.prev:
-                replaces[first + len(terms)] = record.prev
-            for name, value in self._row(record, body, analyzed.length).items():
-                columns[name].append(value)
-            terms.append(analyzed.terms)
+                replaces[first + len(made)] = record.prev
+            made.append((record, record.body))
             dense.append(blobs.dense if blobs else None)
             tokens.append(blobs.tokens if blobs else None)
-        table.extend({name: np.array(values) for name, values in columns.items()})
-        self._tail.add(terms, dense, tokens)
+        texts = self.analyzer.analyze_all(
+            [indexed_text(record.text or "", body.context) if body.indexed else "" for record, body in made]
+        )
+        for language, (record, body) in zip(texts.languages, made, strict=True):
+            if language is not None:
+                said = language if body.private_to is None else f"{language}\x00{body.private_to}"
+                self._languages.setdefault(said, record.seq)
+        self.table.extend({**self._columns(made), "length": texts.lengths})
+        self._tail.add(texts, dense, tokens)
         self._end(ended, replaces)
         self._seq = piece[-1][0].seq
 
@@ -257,27 +257,32 @@ class CubeIndex:
         if ended:
             table.end(np.array([prev for prev, _ in ended]), np.array([at for _, at in ended]))
 
-    def _row(self, record: Record, body: Body, length: int) -> dict[str, float]:
-        source = body.source
-        return {
-            "seq": record.seq,
-            "until": ALIVE,
-            "item": record.item,
-            "state": STATES.index(record.state),
-            "indexed": int(body.indexed),
-            "conversation": self.table.conversations.number(body.conversation),
-            "position": source.position if source and source.position is not None else record.seq,
-            "speaker": self._speaker(source.speaker if source and body.private_to is None else None),
-            "occurred": ABSENT_TIME if body.occurred_at is None else micros(body.occurred_at),
-            "created": record.created,
-            "updated": record.at,
-            "vectors_of": record.vectors_of,
-            "length": length,
-            "salience": salience(record.text or "", self._people.words),
-            "timed": int(body.mentions.says_time or has_number(record.text or "")),
-            "expires": NEVER if body.expires_at is None else micros(body.expires_at),
-            "private": self.table.readers.number(body.private_to),
+    def _columns(self, made: list[tuple[Record, Body]]) -> dict[str, NDArray[Any]]:
+        """The columns of new rows, except `length`."""
+        speakers, saliences = [], []
+        for record, body in made:  # one after the other: whose names are known is what was said up to there
+            speakers.append(self._speaker(body.source.speaker if body.source and body.private_to is None else None))
+            saliences.append(salience(record.text or "", self._people.words))
+        conversation, reader = self.table.conversations.number, self.table.readers.number
+        values: dict[str, list[Any]] = {
+            "seq": [record.seq for record, _ in made],
+            "until": [ALIVE] * len(made),
+            "item": [record.item for record, _ in made],
+            "state": [STATES.index(record.state) for record, _ in made],
+            "indexed": [body.indexed for _, body in made],
+            "conversation": [conversation(body.conversation) for _, body in made],
+            "position": [_position(record, body) for record, body in made],
+            "speaker": speakers,
+            "occurred": [ABSENT_TIME if body.occurred_at is None else micros(body.occurred_at) for _, body in made],
+            "created": [record.created for record, _ in made],
+            "updated": [record.at for record, _ in made],
+            "vectors_of": [record.vectors_of for record, _ in made],
+            "salience": saliences,
+            "timed": [body.mentions.says_time or has_number(record.text or "") for record, body in made],
+            "expires": [NEVER if body.expires_at is None else micros(body.expires_at) for _, body in made],
+            "private": [reader(body.private_to) for _, body in made],
         }
+        return {name: np.array(column, dtype=COLUMNS[name]) for name, column in values.items()}
 
     def _speaker(self, name: str | None) -> int:
         number = self.table.speakers.number(name)
@@ -566,6 +571,12 @@ def _within(rows: Rows, scores: Floats, count: int, error: float) -> Rows:
     kth = float(scores[best(scores, count)[-1]])
     chosen: Rows = rows[scores >= kth - 2 * error]
     return chosen
+
+
+def _position(record: Record, body: Body) -> int:
+    """Where it stands in its conversation or document: as given, else where it came in."""
+    source = body.source
+    return record.seq if source is None or source.position is None else source.position
 
 
 def indexed_text(text: str, context: str) -> str:

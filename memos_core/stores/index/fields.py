@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from memos_core.filters import FIELDS, TIME_FIELDS, Condition, Path, test, walk
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.columns import ABSENT_TIME, Column, Mask, time_mask
+from memos_core.stores.index.growing import first_moved
 from memos_core.stores.index.rows import NEVER, RowTable
 from memos_core.types.items import LifecycleState, MemoryItem, Provenance
 from memos_core.types.work import Body, CubeRow, from_micros
@@ -55,11 +56,10 @@ class FieldColumns:
 
     def reorder(self, rows: Rows) -> None:
         """The table was put in another order."""
-        for path, column in list(self._columns.items()):
-            if column.rows < len(rows):
-                del self._columns[path]  # rows that it does not know yet may have moved between those that it does
-            else:
-                column.reorder(rows)
+        first = first_moved(rows)
+        for column in self._columns.values():
+            # where rows that it does not know yet may have moved between those that it does, it is filled again
+            column.reorder(rows if column.rows == len(rows) else rows[: min(first, column.rows)])
 
     def _column(self, path: Path) -> Column:
         column = self._columns.pop(path, None) or Column()

@@ -11,6 +11,12 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[Any]
 
 
+def first_moved(rows: Array) -> int:
+    """How many of these row numbers, from the first on, are what they count: 0, 1, 2 …"""
+    moved = np.flatnonzero(rows != np.arange(len(rows)))
+    return int(moved[0]) if len(moved) else len(rows)
+
+
 class Growing:
     """An array (rows, *width) to which rows are added at the end; `view` is what has been added so far."""
 
@@ -37,6 +43,12 @@ class Growing:
             self._data = grown
         self._data[self.rows : needed] = values
         self.rows = needed
+
+    def reorder(self, rows: Array) -> None:
+        """Keep only these rows, in this order."""
+        first = first_moved(rows)
+        self._data[first : len(rows)] = self._data[rows[first:]]
+        self.rows = len(rows)
 
     def replace(self, values: Array) -> None:
         """Take these rows in place of all that were there."""
@@ -69,6 +81,8 @@ class Ragged:
 
     def take(self, rows: Array) -> Ragged:
         """Only these rows, in this order."""
+        if len(rows) == len(self) and first_moved(rows) == len(rows):
+            return self
         places, begins = self.places(rows)
         starts = np.append(begins, len(places)).astype(np.int64)
         return Ragged(starts, {name: values[places] for name, values in self.entries.items()})
@@ -76,6 +90,8 @@ class Ragged:
 
 def join(parts: list[Ragged]) -> Ragged:
     """The rows of several, one after the other. There must be at least one."""
+    if len(parts) == 1:
+        return parts[0]
     shifts = np.cumsum([0, *(int(part.starts[-1]) for part in parts)])
     starts = [part.starts[:-1] + shift for part, shift in zip(parts, shifts, strict=False)]
     names = parts[0].entries
@@ -92,13 +108,11 @@ class GrowingRagged:
         self._starts = Growing(np.int64, first=np.zeros(1, dtype=np.int64))
         self._entries = dict(entries)
 
-    def add(self, values: Mapping[str, Array]) -> None:
-        """Add one row: its entries, the same number in each array."""
-        count = 0
-        for name, array in values.items():
-            self._entries[name].extend(array)
-            count = len(array)
-        self._starts.extend(self._starts.view[-1:] + count)
+    def add(self, rows: Ragged) -> None:
+        """Add rows at the end."""
+        self._starts.extend(rows.starts[1:] + self._starts.view[-1])
+        for name, values in rows.entries.items():
+            self._entries[name].extend(values)
 
     @property
     def view(self) -> Ragged:

@@ -6,21 +6,24 @@ Within a part rows are numbered from 0; `start` is the number of its first row i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.stores.index import postings
+from memos_core.stores.index.analysis import AnalyzedTexts
 from memos_core.stores.index.growing import Growing, GrowingRagged, Ragged, join
-from memos_core.stores.index.postings import MappedPostings, TailPostings
+from memos_core.stores.index.postings import SortedPostings, TailPostings
 from memos_core.stores.index.rows import COLUMNS, NONE, Names, RowTable
 from memos_core.stores.index.segment import Arrays
-from memos_core.stores.index.tokens import decode_codes
+from memos_core.stores.index.tokens import decode_all
 from memos_core.stores.index.vectors import Codes, Floats, quantise
 
 Rows = NDArray[np.int64]
+_QUANTISED = 128
 
 
 class _Unpacked:
@@ -98,23 +101,29 @@ class Tail:
         """Bytes of memory, roughly."""
         return self._codes.nbytes + self._tokens.nbytes + self._terms.nbytes + self.postings.nbytes + 8 * len(self)
 
-    def add(
-        self, terms: Sequence[Iterable[str]], dense: Sequence[bytes | None], tokens: Sequence[bytes | None]
-    ) -> None:
+    def add(self, texts: AnalyzedTexts, dense: Sequence[bytes | None], tokens: Sequence[bytes | None]) -> None:
         """Add rows: terms, float32 vector and encoded token vectors of each."""
-        first, dims = len(self), self._codes.view.shape[1]
-        vectors = np.zeros((len(dense), dims), dtype=np.float32)
-        for place, blob in enumerate(dense):
-            if blob is not None and dims:
-                vectors[place] = np.frombuffer(blob, dtype="<f4")
-        codes, scales, errors = quantise(vectors) if dims else (vectors.astype(np.int8), vectors.sum(1), vectors.sum(1))
+        dims = self._codes.view.shape[1]
+        if dims:
+            nothing = bytes(4 * dims)
+            joined = b"".join([nothing if blob is None else blob for blob in dense])
+            vectors = np.frombuffer(joined, dtype="<f4").reshape(len(dense), dims)
+        else:
+            vectors = np.zeros((len(dense), 0), dtype=np.float32)
+        for start in range(0, len(dense), _QUANTISED):  # so many at a time stay in the processor's cache
+            self._add_vectors(vectors[start : start + _QUANTISED])
+        none = np.array([blob is None for blob in dense], dtype=np.bool_)
+        self._scales.view[len(self) - len(dense) :][none] = 0
+        self._terms.add(self.postings.add(texts.terms, texts.starts, texts.vocabulary.hashes))
+        self._tokens.add(decode_all(tokens, self._token_dims))
+
+    def _add_vectors(self, vectors: Floats) -> None:
+        nothing = vectors.sum(1)
+        codes, scales, errors = quantise(vectors) if vectors.shape[1] else (vectors.astype(np.int8), nothing, nothing)
         self._codes.extend(codes)
-        self._scales.extend(np.where([blob is None for blob in dense], np.float32(0), scales))
+        self._scales.extend(scales)
         self._errors.extend(errors)
         self.max_error = max(self.max_error, float(errors.max(initial=0.0)))
-        for place, (words, blob) in enumerate(zip(terms, tokens, strict=True)):
-            self._terms.add({"names": self.postings.add(first + place, words)})
-            self._tokens.add({"codes": decode_codes(blob or b"", self._token_dims)})
 
 
 class MappedPart:
@@ -138,7 +147,7 @@ class MappedPart:
         self._unpacked = _Unpacked()
         self.tokens = Ragged(arrays["token_starts"], {"codes": arrays["token_codes"]})
         self.terms = Ragged(arrays["name_starts"], {"names": arrays["names"]})
-        self.postings = MappedPostings(
+        self.postings = SortedPostings(
             arrays["term_hashes"],
             arrays["term_starts"],
             arrays["term_rows"],
@@ -153,6 +162,14 @@ class MappedPart:
     def unpacked(self) -> Floats:
         """Vectors (rows, dims) as float32, for machines without the SIMD library."""
         return self._unpacked.get(self.codes, self.scales)
+
+    def at(self, start: int) -> MappedPart:
+        """The same rows under other numbers."""
+        if start == self.start:
+            return self
+        moved = copy(self)
+        moved.start = start
+        return moved
 
     nbytes = 0  # the operating system keeps what is in use and drops it when it must
 
@@ -170,23 +187,25 @@ def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
     """
     place_of = np.empty(len(order), dtype=np.int32)
     place_of[order] = np.arange(len(order), dtype=np.int32)
-    hashes, rows, counts = [], [], []
+    in_order = bool((np.diff(place_of) == 1).all())
+    runs: list[postings.Run] = []
     start = 0
     for part, kept in zip(parts, keep, strict=True):
-        moved = np.full(len(part), -1, dtype=np.int32)
-        moved[kept] = place_of[start : start + len(kept)]
-        own = part.postings.entries()
-        there = moved[own[1]] >= 0
-        hashes.append(own[0][there])
-        rows.append(moved[own[1][there]])
-        counts.append(own[2][there])
+        to = np.full(len(part), -1, dtype=np.int32)
+        to[kept] = place_of[start : start + len(kept)]
+        runs.extend(postings.moved(run, to) for run in part.postings.runs())
         start += len(kept)
 
     def taken(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name)[kept] for part, kept in zip(parts, keep, strict=True)])[order]
+        each = [getattr(part, name) for part in parts]
+        some = [own if len(kept) == len(own) else own[kept] for own, kept in zip(each, keep, strict=True)]
+        joined = np.concatenate(some)
+        return joined if in_order else joined[order]
 
-    tokens = join([part.tokens.take(kept) for part, kept in zip(parts, keep, strict=True)]).take(order)
-    terms = join([part.terms.take(kept) for part, kept in zip(parts, keep, strict=True)]).take(order)
+    tokens = join([part.tokens.take(kept) for part, kept in zip(parts, keep, strict=True)])
+    terms = join([part.terms.take(kept) for part, kept in zip(parts, keep, strict=True)])
+    if not in_order:
+        tokens, terms = tokens.take(order), terms.take(order)
     return {
         "codes": taken("codes"),
         "scales": taken("scales"),
@@ -195,7 +214,7 @@ def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
         "token_codes": tokens.entries["codes"],
         "name_starts": terms.starts,
         "names": terms.entries["names"],
-        **postings.pack(np.concatenate(hashes), np.concatenate(rows), np.concatenate(counts)),
+        **postings.join(runs),
     }
 
 

@@ -1,25 +1,27 @@
-"""Which rows hold a term, and how often: in memory for the newest rows, mapped from a file for the others.
+"""Which rows hold a term, and how often: sorted arrays, in memory for the newest rows, mapped from a file for the others.
 
-In files a term is 64 bits of its hash; the upper half alone names it where the terms of a row are listed. In a cube of a
+A term is 64 bits of its hash; the upper half alone names it where the terms of a row are listed. In a cube of a
 hundred thousand different terms two may have one name: whoever asks by name is answered for both.
 """
 
 from __future__ import annotations
 
 import hashlib
-from array import array
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memos_core.stores.index.growing import Ragged
 
 Rows = NDArray[np.int32]
 Counts = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
 Names = NDArray[np.uint32]
+Starts = NDArray[np.int64]
+Run = tuple[Hashes, Starts, Rows, Counts]
 _GATHERED = 1 << 20
+_ALIKE = 2  # a run becomes one with the next when it is less than so many times as long
 _MOST = 255  # occurrences of one term in one text that are told apart
 
 
@@ -34,79 +36,90 @@ def term_name(term: str) -> int:
 
 
 class TailPostings:
-    """Postings that grow. Rows are numbered from 0 within their part and are added in order."""
+    """Postings that grow. Rows are numbered from 0 within their part and are added in order.
+
+    What is added lies in runs, each like the postings of a file. When somebody asks, runs that are about as long as those
+    behind them become one with them: so few have to be looked into, however often little is added.
+    """
 
     def __init__(self) -> None:
-        self._rows: dict[int, array[int]] = {}
-        self._counts: dict[int, bytearray] = {}
-        self._hashes: dict[str, int] = {}
-        self._by_name: dict[int, int] = {}
-        self._twins: dict[int, list[int]] = {}  # further hashes with the same name
-        self.nbytes = 0  # of memory, roughly
+        self._runs: list[SortedPostings] = []
+        self._rows = 0
 
-    def add(self, row: int, terms: Iterable[str]) -> Names:
-        """Add the terms of a row, repeated as often as they occur; returns the names of the distinct ones."""
-        rows, counts, hashes = self._rows, self._counts, self._hashes
-        names = []
-        for term, count in Counter(terms).items():
-            own = hashes.get(term)
-            if own is None:
-                own = hashes[term] = term_hash(term)
-                if self._by_name.setdefault(own >> 32, own) != own:
-                    self._twins.setdefault(own >> 32, []).append(own)
-                rows[own] = array("i", (row,))
-                counts[own] = bytearray((min(count, _MOST),))
-                self.nbytes += 500
-            else:
-                rows[own].append(row)
-                counts[own].append(min(count, _MOST))
-            names.append(own >> 32)
-        self.nbytes += 5 * len(names)
-        return np.array(names, dtype=np.uint32)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(run.nbytes for run in self._runs)
+
+    def add(self, terms: NDArray[np.int64], starts: NDArray[np.int64], hashes: Hashes) -> Ragged:
+        """Add rows.
+
+        Args:
+            terms: numbers of the terms of all rows, row after row, repeated as often as they occur.
+            starts: (rows + 1,) where each row's terms begin; the last one is where they all end.
+            hashes: of each term, by number.
+
+        Returns:
+            The names of the distinct terms of each row, in order of first appearance.
+        """
+        rows = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+        # Sorting (term, place) as one number puts equal terms together, row by row, the first of each row before the others.
+        bits = np.int64(len(terms).bit_length())
+        keys = (terms << bits) | np.arange(len(terms))
+        keys.sort()
+        places = keys & ((1 << bits) - 1)
+        sorted_terms, sorted_rows = keys >> bits, rows[places]
+        new_term = _changes(sorted_terms)
+        firsts = np.flatnonzero(new_term | _changes(sorted_rows))
+        counts = np.minimum(np.diff(np.append(firsts, len(terms))), _MOST).astype(np.uint8)
+        term_starts = np.flatnonzero(new_term[firsts])
+        own_hashes = hashes[sorted_terms[firsts][term_starts]]
+        by_hash = np.argsort(own_hashes)
+        term_rows = (sorted_rows[firsts] + self._rows).astype(np.int32)
+        postings = Ragged(np.append(term_starts, len(firsts)), {"rows": term_rows, "counts": counts}).take(by_hash)
+        self._rows += len(starts) - 1
+        if len(firsts):
+            entries = postings.entries
+            run = SortedPostings(
+                own_hashes[by_hash], postings.starts, entries["rows"], entries["counts"], self._rows
+            )
+            self._runs.append(run)
+        distinct = np.zeros(len(terms), dtype=np.bool_)
+        distinct[places[firsts]] = True
+        ends = np.concatenate(([0], np.cumsum(distinct)))
+        return Ragged(ends[starts], {"names": (hashes[terms[distinct]] >> np.uint64(32)).astype(np.uint32)})
 
     def lookup(self, wanted: int) -> tuple[Rows, Counts] | None:
         """Rows that hold the term of a hash, ascending, and how often; None where no row does."""
-        rows = self._rows.get(wanted)
-        if rows is None:
-            return None
-        return np.array(rows, dtype=np.int32), np.frombuffer(bytes(self._counts[wanted]), dtype=np.uint8)
+        return _after_each_other([run.lookup(wanted) for run in self._settled()])
 
     def named(self, name: int) -> tuple[Rows, Counts] | None:
         """As `lookup`, for the terms of a name."""
-        full = self._by_name.get(name)
-        if full is None or name not in self._twins:
-            return None if full is None else self.lookup(full)
-        each = [self.lookup(own) for own in (full, *self._twins[name])]
-        rows, counts = zip(*(one for one in each if one is not None), strict=True)
-        return _joined(np.concatenate(rows), np.concatenate(counts))
+        return _after_each_other([run.named(name) for run in self._settled()])
 
     def held(self, names: Names, until: int) -> NDArray[np.int64]:
         """How many of the first `until` rows hold each of these terms."""
         counts = np.zeros(len(names), dtype=np.int64)
-        for place, name in enumerate(names.tolist()):
-            full = self._by_name.get(name)
-            if full is not None:
-                for own in (full, *self._twins.get(name, ())):
-                    rows = self._rows[own]
-                    counts[place] += len(rows) if rows[-1] < until else bisect_left(rows, until)
+        for run in self._settled():
+            counts += run.held(names, until)
         return counts
 
-    def entries(self) -> tuple[Hashes, Rows, Counts]:
-        """Every posting as (term hash, row, count), term by term."""
-        rows: array[int] = array("i")
-        counts = bytearray()
-        for full, own in self._rows.items():
-            rows.extend(own)
-            counts.extend(self._counts[full])
-        lengths = [len(own) for own in self._rows.values()]
-        hashes = np.repeat(np.array(list(self._rows), dtype=np.uint64), lengths)
-        return hashes, np.array(rows, dtype=np.int32), np.frombuffer(bytes(counts), dtype=np.uint8)
+    def runs(self) -> list[Run]:
+        """The arrays of its runs, the rows of each behind those of the one before."""
+        return [each for run in self._runs for each in run.runs()]
+
+    def _settled(self) -> list[SortedPostings]:
+        runs = self._runs
+        while len(runs) > 1 and len(runs[-2]) < _ALIKE * len(runs[-1]):
+            arrays = join([each for run in runs[-2:] for each in run.runs()])
+            runs[-2:] = [SortedPostings(*arrays.values(), self._rows)]
+        return runs
 
 
-class MappedPostings:
+class SortedPostings:
     """Postings that stay as they are: sorted term hashes, and the rows of each term side by side."""
 
-    def __init__(self, hashes: Hashes, starts: NDArray[np.int64], rows: Rows, counts: Counts, part_rows: int) -> None:
+    def __init__(self, hashes: Hashes, starts: Starts, rows: Rows, counts: Counts, part_rows: int) -> None:
         self._part_rows = part_rows
         self._hashes, self._starts, self._rows, self._counts = hashes, starts, rows, counts
         self._names = (hashes >> np.uint64(32)).astype(np.uint32)
@@ -157,9 +170,32 @@ class MappedPostings:
     def _below(self, until: int) -> Callable[[int], int]:
         return lambda term: int(np.searchsorted(self._rows[self._starts[term] : self._starts[term + 1]], until))
 
-    def entries(self) -> tuple[Hashes, Rows, Counts]:
-        """Every posting as (term hash, row, count), ordered by hash, then row."""
-        return np.repeat(self._hashes, np.diff(self._starts)), self._rows, self._counts
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, where it is not mapped from a file."""
+        return sum(each.nbytes for each in (self._hashes, self._starts, self._rows, self._counts, self._names))
+
+    def runs(self) -> list[Run]:
+        """Its arrays, as the one run that it is."""
+        return [(self._hashes, self._starts, self._rows, self._counts)]
+
+
+def _changes(values: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """For each value whether it is another one than that before it."""
+    found = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
+
+
+def _after_each_other(found: list[tuple[Rows, Counts] | None]) -> tuple[Rows, Counts] | None:
+    there = [one for one in found if one is not None]
+    if len(there) < 2:
+        return there[0] if there else None
+    rows, counts = zip(*there, strict=True)
+    return np.concatenate(rows), np.concatenate(counts)
 
 
 def _joined(rows: Rows, counts: Counts) -> tuple[Rows, Counts]:
@@ -169,14 +205,43 @@ def _joined(rows: Rows, counts: Counts) -> tuple[Rows, Counts]:
     return distinct, np.minimum(summed, _MOST).astype(np.uint8)
 
 
-def pack(hashes: Hashes, rows: Rows, counts: Counts) -> dict[str, NDArray[np.generic]]:
-    """The arrays of `MappedPostings` from postings in any order (several parts made one)."""
-    order = np.lexsort((rows, hashes))
-    hashes, rows, counts = hashes[order], rows[order], counts[order]
-    firsts = np.flatnonzero(np.concatenate(([True], hashes[1:] != hashes[:-1]))) if len(hashes) else np.zeros(0, int)
-    return {
-        "term_hashes": hashes[firsts],
-        "term_starts": np.concatenate((firsts, [len(hashes)])).astype(np.int64),
-        "term_rows": rows,
-        "term_counts": counts,
-    }
+def moved(run: Run, to: Rows) -> Run:
+    """A run with other numbers of rows: `to` has one for each row, -1 for those that are left out."""
+    hashes, starts, rows, counts = run
+    rows = to[rows]
+    there = rows >= 0
+    if not there.all():
+        starts = np.concatenate(([0], np.cumsum(there)))[starts]
+        rows, counts = rows[there], counts[there]
+    return hashes, starts, rows, counts
+
+
+def join(runs: Sequence[Run]) -> dict[str, NDArray[np.generic]]:
+    """The arrays of `SortedPostings` out of those of several, no two of which have a row in common."""
+    hashes = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *(run[0] for run in runs)]))
+    terms = [np.searchsorted(hashes, run[0]) for run in runs]
+    lengths = np.zeros(len(hashes), dtype=np.int64)
+    for own, run in zip(terms, runs, strict=True):
+        lengths[own] += np.diff(run[1])
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    rows, counts = np.empty(starts[-1], dtype=np.int32), np.empty(starts[-1], dtype=np.uint8)
+    free = starts[:-1].copy()  # where the next run's rows of each term go
+    for own, (_, run_starts, run_rows, run_counts) in zip(terms, runs, strict=True):
+        many = np.diff(run_starts)
+        places = np.repeat(free[own] - run_starts[:-1], many) + np.arange(len(run_rows))
+        rows[places], counts[places] = run_rows, run_counts
+        free[own] += many
+    filled = lengths > 0
+    hashes, starts = hashes[filled], np.append(starts[:-1][filled], starts[-1])
+    _sort_within(starts, rows, counts)
+    return {"term_hashes": hashes, "term_starts": starts, "term_rows": rows, "term_counts": counts}
+
+
+def _sort_within(starts: Starts, rows: Rows, counts: Counts) -> None:
+    """Have the rows of each term ascend, in place. They do already unless rows of one part belong between another's."""
+    falling = rows[1:] < rows[:-1]
+    falling[starts[1:-1] - 1] = False
+    if falling.any():
+        keys = (np.repeat(np.arange(len(starts) - 1), np.diff(starts)) << 32) | rows
+        order = np.argsort(keys, kind="stable")
+        rows[:], counts[:] = rows[order], counts[order]

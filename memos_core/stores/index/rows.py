@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_core.stores.index.growing import Growing
+from memos_core.stores.index.growing import Growing, first_moved
 from memos_core.types.items import LifecycleState
 
 Array = NDArray[Any]
@@ -99,10 +99,11 @@ class RowTable:
 
     def reorder(self, rows: Rows) -> None:
         """Keep only these rows, in this order."""
+        first = first_moved(rows)
+        self._row_of[self["seq"][first:]] = NONE
         for column in self._columns.values():
-            column.replace(column.view[rows])
-        self._row_of.fill(NONE)
-        self._place(self["seq"], 0)
+            column.reorder(rows)
+        self._place(self["seq"][first:], first)
 
     def _place(self, seqs: Array, first: int) -> None:
         highest = int(seqs.max(initial=0))
@@ -203,8 +204,22 @@ class Threads:
         before[row] = after[row] = NONE
 
     def forget(self) -> None:
-        """The table was put in another order."""
+        """The table is another one."""
         self._stale = True
+
+    def reorder(self, rows: Rows) -> None:
+        """All rows were put in this order."""
+        first = first_moved(rows)
+        if self._stale or first == len(rows):
+            return
+        place_of = np.arange(len(rows), dtype=np.int32)
+        place_of[rows] = np.arange(len(rows), dtype=np.int32)
+        for pointers in (self._before, self._after):
+            pointers.reorder(rows)
+            view = pointers.view
+            moved = np.flatnonzero(view >= first)
+            view[moved] = place_of[view[moved]]
+        self._last = {conversation: int(place_of[row]) for conversation, row in self._last.items()}
 
     def now(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """(before, after) of every row, NONE where there is none or the row is dead."""

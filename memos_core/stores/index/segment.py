@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 FORMAT: Final = "2"
 MANIFEST: Final = "manifest.json"
 _ALIGN: Final = 64
+_AT_ONCE: Final = 1 << 20  # bytes that are read to be checked
 _CODES: Final = {"int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32"} | {
     "int64": "I64",
     "uint64": "U64",
@@ -116,8 +117,13 @@ def write_segment(
     return SegmentEntry(name, len(plain["row_seq"]), zlib.crc32(text), history)
 
 
-def open_segment(folder: Path, entry: SegmentEntry) -> Arrays:
-    """The arrays of a segment, mapped (read only), after every byte has been compared with its checksum.
+def open_segment(folder: Path, entry: SegmentEntry, *, written: bool = False) -> Arrays:
+    """The arrays of a segment, after every byte has been compared with its checksum.
+
+    Plain columns ("row_..."), which are copied anyway, are read; the others are mapped (read only).
+
+    Args:
+        written: this process has just written it: only its header is compared.
 
     Raises:
         SegmentRefused: the file is missing, cut, altered, or not what the manifest says.
@@ -130,13 +136,28 @@ def open_segment(folder: Path, entry: SegmentEntry) -> Arrays:
             if not 2 <= length <= size - 8:
                 raise SegmentRefused(f"{path} is cut")
             text = file.read(length)
-        if zlib.crc32(text) != entry.crc:
-            raise SegmentRefused(f"{path}: header differs from the manifest")
-        header = json.loads(text)
-        checks = header.pop("__metadata__")
-        # a plain array over the mapping: slicing one of numpy's own memmap class costs microseconds each time
-        whole = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-        arrays = {key: _array(whole, 8 + length, header[key], int(checks[key], 16), f"{path}: {key}") for key in header}
+            if zlib.crc32(text) != entry.crc:
+                raise SegmentRefused(f"{path}: header differs from the manifest")
+            header = json.loads(text)
+            checks = header.pop("__metadata__")
+            # a plain array over the mapping: slicing one of numpy's own memmap class costs microseconds each time
+            whole = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
+            arrays = {}
+            for key, place in header.items():
+                low, high = (8 + length + offset for offset in place["data_offsets"])
+                raw = whole[low:high]
+                if len(raw) != high - low:
+                    raise SegmentRefused(f"{path} is cut")
+                if not written:
+                    file.seek(low)
+                    if key.startswith("row_"):
+                        raw = np.frombuffer(file.read(high - low), dtype=np.uint8)
+                        crc = zlib.crc32(raw.data)
+                    else:
+                        crc = _crc_of(file, high - low)
+                    if crc != int(checks[key], 16):
+                        raise SegmentRefused(f"{path}: {key}: checksum differs")
+                arrays[key] = raw.view(_DTYPES[place["dtype"]]).reshape(place["shape"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SegmentRefused(f"{path}: {error}") from error
     if len(arrays["row_seq"]) != entry.rows:
@@ -144,12 +165,17 @@ def open_segment(folder: Path, entry: SegmentEntry) -> Arrays:
     return arrays
 
 
-def _array(whole: NDArray[np.uint8], start: int, place: dict[str, Any], crc: int, what: str) -> NDArray[Any]:
-    low, high = place["data_offsets"]
-    raw = whole[start + low : start + high]
-    if len(raw) != high - low or zlib.crc32(raw.data if raw.size else b"") != crc:
-        raise SegmentRefused(f"{what}: checksum differs")
-    return raw.view(_DTYPES[place["dtype"]]).reshape(place["shape"])
+def _crc_of(file: BinaryIO, size: int) -> int:
+    """CRC-32 of the next bytes of a file.
+
+    They are read, not looked at through a mapping: what nobody asks for then takes none of the process's memory.
+    """
+    buffer = memoryview(bytearray(min(size, _AT_ONCE)))
+    crc = 0
+    while size and (count := file.readinto(buffer[:size])):  # type: ignore[attr-defined]
+        crc = zlib.crc32(buffer[:count], crc)
+        size -= count
+    return crc
 
 
 def read_manifest(folder: Path, belongs: Mapping[str, str]) -> Manifest | None:

@@ -8,6 +8,7 @@ dimension in the low half.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,13 @@ def encode_tokens(vectors: Floats) -> bytes:
 def decode_codes(blob: bytes, dims: int) -> Codes:
     """The codes (tokens, dims / 2) of encoded token vectors."""
     return np.frombuffer(blob, dtype=np.uint8).reshape(-1, dims // 2) if dims else np.zeros((0, 0), dtype=np.uint8)
+
+
+def decode_all(blobs: Sequence[bytes | None], dims: int) -> Ragged:
+    """The codes (tokens, dims / 2) of the encoded token vectors of several texts; of None there are none."""
+    sizes = np.array([len(blob or b"") if dims else 0 for blob in blobs], dtype=np.int64)
+    starts = np.concatenate(([0], np.cumsum(sizes // max(dims // 2, 1))))
+    return Ragged(starts, {"codes": decode_codes(b"".join(blob or b"" for blob in blobs), dims)})
 
 
 _LEVELS = np.arange(16, dtype=np.float32) - np.float32(7.5)
