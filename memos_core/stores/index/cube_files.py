@@ -192,8 +192,8 @@ def _to_merge(parts: Sequence[Part], alive: Sequence[NDArray[np.bool_]]) -> list
     chosen = [parts[-1]]
     size = len(parts[-1])
     for part, living in zip(reversed(parts[:-1]), reversed(alive[:-1]), strict=True):
-        mostly_dead = not part.history and len(part) >= _WORTH_MOVING and 2 * int(living.sum()) < len(part)
-        if mostly_dead or len(part) < min(_RATIO * size, _LARGE):
+        many_dead = not part.history and len(part) >= _WORTH_MOVING and 3 * int(living.sum()) < 2 * len(part)
+        if many_dead or len(part) < min(_RATIO * size, _LARGE):
             chosen.append(part)
             size += len(part)
     return chosen[::-1]

@@ -126,7 +126,7 @@ class SortedPostings:
 
     def lookup(self, wanted: int) -> tuple[Rows, Counts] | None:
         """Rows that hold the term of a hash, ascending, and how often; None where no row does."""
-        place = int(np.searchsorted(self._hashes, np.uint64(wanted)))
+        place = int(self._hashes.searchsorted(np.uint64(wanted)))
         if place == len(self._hashes) or int(self._hashes[place]) != wanted:
             return None
         low, high = self._starts[place], self._starts[place + 1]
@@ -134,9 +134,10 @@ class SortedPostings:
 
     def named(self, name: int) -> tuple[Rows, Counts] | None:
         """As `lookup`, for the terms of a name."""
-        first, last = (int(np.searchsorted(self._names, np.uint32(name), side)) for side in ("left", "right"))
-        if first == last:
+        first = int(self._names.searchsorted(np.uint32(name)))
+        if first == len(self._names) or self._names[first] != name:
             return None
+        last = int(self._names.searchsorted(np.uint32(name), "right"))
         low, high = self._starts[first], self._starts[last]
         rows, counts = self._rows[low:high], self._counts[low:high]
         return (rows, counts) if last - first == 1 else _joined(rows, counts)
