@@ -34,7 +34,7 @@ def tail_of(rows: Texts, at_once: int = 4) -> TailPostings:
 
 
 def mapped(made: TailPostings | SortedPostings, rows: int) -> SortedPostings:
-    return SortedPostings(*join(made.runs()).values(), rows)
+    return SortedPostings(*join(made.runs()), rows)
 
 
 def said(found: tuple[np.ndarray, np.ndarray] | None) -> dict[int, int]:
@@ -55,7 +55,7 @@ def check(made: TailPostings | SortedPostings, rows: Texts) -> None:
         held = made.held(np.array([name for name, _ in names], dtype=np.uint32), until)
         assert held.tolist() == [sum(row < until for row in expected[term]) for _, term in names]
     assert made.held(np.zeros(0, dtype=np.uint32), 5).tolist() == []
-    triples = []
+    triples: list[tuple[int, int, int]] = []
     for hashes, starts, own, counts in made.runs():
         triples += zip(np.repeat(hashes, np.diff(starts)).tolist(), own.tolist(), counts.tolist(), strict=True)
     triples.sort()
@@ -80,7 +80,7 @@ def test_long_postings_are_counted_without_gathering_them(monkeypatch: pytest.Mo
 def test_postings_of_several_parts_become_one() -> None:
     left, right = [["a", "b"], [], ["b", "b"]], [["c"], ["a", "c", "c"]]
     runs = [moved(run, np.arange(2, 5, dtype=np.int32)) for run in tail_of(left).runs()]
-    both = SortedPostings(*join([*runs, *tail_of(right).runs()]).values(), 5)
+    both = SortedPostings(*join([*runs, *tail_of(right).runs()]), 5)
     check(both, [*right, *left])
 
 

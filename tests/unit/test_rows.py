@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import chain, pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ steps = st.lists(
         st.tuples(st.just("replace"), st.integers(0, 99)),
         st.tuples(st.just("delete"), st.integers(0, 99)),
         st.tuples(st.just("forget")),
+        st.tuples(st.just("reorder"), st.randoms(use_true_random=False)),
     ),
     max_size=30,
 )
@@ -66,6 +68,15 @@ class Rows:
             place = self.table["position"][row] if position is None else position
             self.extend([(int(own), int(place), int(self.table["item"][row]))], {len(self.table): row})
 
+    def reorder(self, chance: random.Random) -> None:
+        """Some of the rows at the end change places."""
+        count = len(self.table)
+        moved = list(range(chance.randint(0, count), count))
+        chance.shuffle(moved)
+        order = np.array([*range(count - len(moved)), *moved], dtype=np.int64)
+        self.table.reorder(order)
+        self.threads.reorder(order)
+
     def delete(self, number: int) -> None:
         row = self.pick(number)
         if row is not None:
@@ -85,6 +96,8 @@ def test_neighbours_kept_up_step_by_step_are_those_of_a_fresh_sort(history: list
             rows.replace(*rest)
         elif do == "delete":
             rows.delete(*rest)
+        elif do == "reorder":
+            rows.reorder(*rest)
         else:
             rows.threads.forget()
         before, after = rows.threads.now()

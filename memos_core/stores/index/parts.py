@@ -206,6 +206,7 @@ def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
     terms = join([part.terms.take(kept) for part, kept in zip(parts, keep, strict=True)])
     if not in_order:
         tokens, terms = tokens.take(order), terms.take(order)
+    hashes, starts, rows, counts = postings.join(runs)
     return {
         "codes": taken("codes"),
         "scales": taken("scales"),
@@ -214,7 +215,10 @@ def merge(parts: Sequence[Part], keep: Sequence[Rows], order: Rows) -> Arrays:
         "token_codes": tokens.entries["codes"],
         "name_starts": terms.starts,
         "names": terms.entries["names"],
-        **postings.join(runs),
+        "term_hashes": hashes,
+        "term_starts": starts,
+        "term_rows": rows,
+        "term_counts": counts,
     }
 
 

@@ -80,9 +80,7 @@ class TailPostings:
         self._rows += len(starts) - 1
         if len(firsts):
             entries = postings.entries
-            run = SortedPostings(
-                own_hashes[by_hash], postings.starts, entries["rows"], entries["counts"], self._rows
-            )
+            run = SortedPostings(own_hashes[by_hash], postings.starts, entries["rows"], entries["counts"], self._rows)
             self._runs.append(run)
         distinct = np.zeros(len(terms), dtype=np.bool_)
         distinct[places[firsts]] = True
@@ -111,8 +109,8 @@ class TailPostings:
     def _settled(self) -> list[SortedPostings]:
         runs = self._runs
         while len(runs) > 1 and len(runs[-2]) < _ALIKE * len(runs[-1]):
-            arrays = join([each for run in runs[-2:] for each in run.runs()])
-            runs[-2:] = [SortedPostings(*arrays.values(), self._rows)]
+            joined = join([each for run in runs[-2:] for each in run.runs()])
+            runs[-2:] = [SortedPostings(*joined, self._rows)]
         return runs
 
 
@@ -217,8 +215,8 @@ def moved(run: Run, to: Rows) -> Run:
     return hashes, starts, rows, counts
 
 
-def join(runs: Sequence[Run]) -> dict[str, NDArray[np.generic]]:
-    """The arrays of `SortedPostings` out of those of several, no two of which have a row in common."""
+def join(runs: Sequence[Run]) -> Run:
+    """One run out of several, no two of which have a row in common."""
     hashes = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *(run[0] for run in runs)]))
     terms = [np.searchsorted(hashes, run[0]) for run in runs]
     lengths = np.zeros(len(hashes), dtype=np.int64)
@@ -235,7 +233,7 @@ def join(runs: Sequence[Run]) -> dict[str, NDArray[np.generic]]:
     filled = lengths > 0
     hashes, starts = hashes[filled], np.append(starts[:-1][filled], starts[-1])
     _sort_within(starts, rows, counts)
-    return {"term_hashes": hashes, "term_starts": starts, "term_rows": rows, "term_counts": counts}
+    return hashes, starts, rows, counts
 
 
 def _sort_within(starts: Starts, rows: Rows, counts: Counts) -> None:
