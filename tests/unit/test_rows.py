@@ -124,6 +124,19 @@ def test_a_long_conversation_is_one_chain() -> None:
     assert after.tolist() == [*range(3, 300), NONE, NONE, NONE]
 
 
+def test_neighbours_stay_neighbours_when_their_rows_change_places() -> None:
+    rows = Rows()
+    for seed in range(20):
+        rows.extend([(n % 3, 5 * seed + n, NONE) for n in range(5)], {})
+        rows.delete(seed)
+        rows.reorder(random.Random(seed))
+        rows.extend([(n % 3, 5 * seed + 4, NONE) for n in range(2)], {})
+        before, after = rows.threads.now()
+        right_before, right_after, _ = order(rows.table, np.array(rows.living(), dtype=np.int64))
+        assert np.array_equal(before, right_before)
+        assert np.array_equal(after, right_after)
+
+
 def test_changes_lead_to_their_rows_however_far_apart() -> None:
     table = RowTable()
 
