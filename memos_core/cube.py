@@ -10,7 +10,8 @@ import msgspec
 
 from memos_core.errors import AccessDenied, AlreadyExists, CubeNotFound, InvalidInput, OnHold
 from memos_core.events import event
-from memos_core.filters import Where, parse_where
+from memos_core.filters import Filter, Where, parse_where
+from memos_core.governance.asking import asks_for_sources, need_unmasked, with_seen_sources
 from memos_core.governance.governance import Governance
 from memos_core.governance.redacting import NOTHING, Rules, joined, masked, need_redacted, on_read, on_write
 from memos_core.lifecycle.retention import overdue
@@ -108,7 +109,10 @@ class MemCube:
         return on_read(decode_policy(self.require(Right.READ).policy), self.actor.roles)
 
     def shown(self, items: Sequence[MemoryItem]) -> list[MemoryItem]:
-        """Items of this cube as the actor may see them: masked, and without links to what is hidden from it."""
+        """Items of this cube as the actor may see them: masked, and without links to what it cannot see in it.
+
+        Links to what is not there go, too: else whoever writes one could find out by it that something is.
+        """
         reader = self.reader
         if reader is None:
             return list(items)
@@ -119,10 +123,24 @@ class MemCube:
         targets |= {id for item in items for id, _ in item.provenance.derived_from}
         if not targets:
             return list(items)
-        row = self.require(Right.READ)
-        there = self._store.heads(row, sorted(targets))
-        hidden = set(there) - set(self._memory.heads(row, sorted(targets), reader))
+        hidden = targets - set(self._memory.heads(self.require(Right.READ), sorted(targets), reader))
         return [without_links_to(item, hidden) for item in items] if hidden else list(items)
+
+    def asked(self, where: Filter | None) -> Filter | None:
+        """A filter as it may be put to this cube: it finds out nothing that the actor would not be shown.
+
+        Raises:
+            AccessDenied: it asks for what is masked, or hidden.
+        """
+        row = None if where is None else self.readable()
+        if where is None or row is None:
+            return where
+        rules, reader = self.masking(), self.reader
+        if rules:
+            need_unmasked(where, rules)
+        if reader is None or not asks_for_sources(where):
+            return where
+        return with_seen_sources(where, lambda ids: self._memory.heads(row, ids, reader))
 
     # -- asking governance ----------------------------------------------------------------------------------------
 
@@ -229,6 +247,7 @@ class MemCube:
         shown = {item.seq: item for item in self.shown(there)}
         pairs = [(None if a is None else shown[a.seq], None if b is None else shown[b.seq]) for a, b in moved]
         changed = [item_diff(a.id, a, b) for a, b in pairs if a is not None and b is not None]
+        self.audited("diff", list(dict.fromkeys(item.id for item in there)))
         return CubeDiff(
             added=tuple(b for a, b in pairs if a is None and b is not None),
             removed=tuple(a for a, b in pairs if b is None and a is not None),
@@ -302,16 +321,17 @@ class MemCube:
         return self._memory.update(transaction, row, record, changes, blob, mark)
 
     def delete(self, transaction: Transaction, ids: Sequence[str], reason: str | None = None) -> int:
-        """Delete (restorable) those of these items that there are; returns how many.
+        """Delete (restorable) those of these items that there are, and that the actor may see; returns how many.
 
         Raises:
             OnHold: a legal hold covers one of them.
         """
         row = self._lock_for(transaction, reason)
-        held = transaction.held(row, ids)
+        seen = list(self._memory.heads(row, ids, self.reader))
+        held = transaction.held(row, seen)
         if held:
             raise OnHold("; ".join(dict.fromkeys(held.values())))
-        return self._memory.delete(transaction, row, ids)
+        return self._memory.delete(transaction, row, seen)
 
     def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
@@ -378,16 +398,20 @@ class MemCube:
             at = self._store.time_of(row, moment)
         return Place(row, moment, Look(self.reader, FINDABLE.union(include), micros(at)))
 
-    def current(self, id: str, *, as_of: int | datetime | None = None, expired: bool = False) -> Record:
-        """The version of an item now or at a moment, in whatever state it is.
+    def current(self, id: str, *, expired: bool = False) -> Record:
+        """The newest version of an item, in whatever state it is and with nothing masked, to write the next one.
 
         Args:
             expired: whether one that has expired counts.
 
         Raises:
             ItemNotFound: there is none that the actor may see.
-            CubeNotFound: nor a cube that the actor may read.
+            CubeNotFound, AccessDenied: as `require` says of the right to write.
         """
+        self.require(Right.WRITE)
+        return self._current(id, None, expired)
+
+    def _current(self, id: str, as_of: int | datetime | None, expired: bool) -> Record:
         place = self.place(as_of)
         look = msgspec.structs.replace(place.look, at=None) if expired else place.look
         return self._memory.current(place.cube, id, as_of=place.as_of, look=look)
@@ -402,9 +426,17 @@ class MemCube:
         return {id for id, head in heads.items() if not head.deleted}
 
     def get(self, id: str, *, as_of: int | datetime | None = None, expired: bool = False) -> MemoryItem:
-        """An item now or at a moment, as the actor may see it; arguments and errors are those of `current`."""
+        """An item now or at a moment, in whatever state it is, as the actor may see it.
+
+        Args:
+            expired: whether one that has expired counts.
+
+        Raises:
+            ItemNotFound: there is none that the actor may see.
+            CubeNotFound: nor a cube that the actor may read.
+        """
         with self._store.operation():
-            item = self.shown([self.current(id, as_of=as_of, expired=expired).to_item()])[0]
+            item = self.shown([self._current(id, as_of, expired).to_item()])[0]
             self.audited("get", [item.id])
         return item
 
@@ -437,7 +469,8 @@ class MemCube:
             WrongDimension: the vector is of another length than the store's.
         """
         with self._store.operation():
-            found = self._memory.nearest(self.place(as_of), vector, count, where=parse_where(where))
+            narrowed = self.asked(parse_where(where))
+            found = self._memory.nearest(self.place(as_of), vector, count, where=narrowed)
             self.audited("nearest", [record.id for record, _ in found])
         items = self.shown([record.to_item() for record, _ in found])
         scores = [score for _, score in found]
@@ -509,8 +542,9 @@ class MemCube:
 
     @property
     def policy(self) -> CubePolicy:
-        """What holds in the cube: retention, redaction, strict reads."""
-        return decode_policy(self.require(Right.READ).policy)
+        """What holds in the cube: retention, redaction, strict reads. The list of names is for those who administrate it."""
+        policy = decode_policy(self.require(Right.READ).policy)
+        return policy if self.reader is None else msgspec.structs.replace(policy, names=())
 
     def set_policy(self, policy: CubePolicy, *, reason: str | None = None) -> None:
         """Set what holds in the cube from now on; needs the right to administrate.
@@ -570,7 +604,8 @@ class MemCube:
             until: when they end; None for when they are taken away.
 
         Raises:
-            AccessDenied: the actor has no right to share this cube, or would give or take more than it has itself.
+            AccessDenied: the actor has no right to share this cube, or would give or take more than it has itself, or give
+                it for longer.
             InvalidInput: a word that is no right, or an end that has passed.
         """
         if until is not None and in_utc(until) <= self._now():
@@ -590,6 +625,8 @@ class MemCube:
         held = [grant.rights for grant in self._store.grants(row) if grant.grantee == grantee]
         for right in sorted(rights.union(*held)):
             self.require(right)
+        for right in sorted(rights):
+            self._governance.require_until(self.actor, self.name, right, until)
         self._store.share(row, check_grantee(grantee), rights, by=self.actor.id, until=until)
 
     def grants(self) -> list[Grant]:

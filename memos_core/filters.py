@@ -20,7 +20,7 @@ of the item and with ISO 8601 strings in metadata.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final, Literal, cast, get_args
 
@@ -259,15 +259,6 @@ def _value(path: Path, value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _value(path, member, depth + 1) for key, member in value.items()}
     raise InvalidFilter(f"{'.'.join(path)} cannot be compared with a {type(value).__name__}: {value!r}")
-
-
-def paths_of(where: Filter) -> Iterator[Path]:
-    """All paths that a filter asks about."""
-    if isinstance(where, Condition):
-        yield where.path
-    else:
-        for part in where.parts:
-            yield from paths_of(part)
 
 
 def parse_time(value: str) -> datetime | None:

@@ -15,7 +15,7 @@ import msgspec
 from memos_core.cube import MemCube
 from memos_core.errors import AccessDenied, Conflict, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
 from memos_core.events import event
-from memos_core.filters import Filter, Where, parse_where, paths_of
+from memos_core.filters import F, Filter, Group, Where, parse_where
 from memos_core.governance.erasing import ErasureDesk, Wanted
 from memos_core.governance.redacting import NOTHING, Rules, need_own_words, redacted_changes, redacted_drafts
 from memos_core.plaintext.commit import Outcome, Overtaken
@@ -531,19 +531,16 @@ class CompositeView:
         return [found[place] for place in range(len(items))]
 
     def _unmasked_only(self, query: str, where: Filter | None) -> tuple[str, Filter | None]:
-        """A question and a filter that do not find out what is masked for the actor in one of the cubes read from.
+        """A question and a filter that find out nothing that is masked for the actor, or hidden, in the cubes read from.
 
         Raises:
-            AccessDenied: the filter asks for parts of texts or payloads.
+            AccessDenied: as `MemCube.asked` says.
         """
         rules = functools.reduce(or_, (cube.masking() for cube in self.read), NOTHING)
-        if not rules:
-            return query, where
-        if where is not None and any(path[0] in ("text", "payload") for path in paths_of(where)):
-            raise AccessDenied(
-                "parts of these texts are masked for you, so that no filter on text or payload is answered"
-            )
-        return (rules.redactor().redact(query).text if query else query), where
+        own = {cube.name: cube.asked(where) for cube in self.read}
+        if any(each is not where for each in own.values()):
+            where = Group("or", tuple((F.cube == name) & each for name, each in own.items() if each is not None))
+        return (rules.redactor().redact(query).text if rules and query else query), where
 
     def places_to_embed(self, drafts: Sequence[Draft]) -> Sequence[int]:
         """Places of the drafts whose vectors it takes to add them; those that every cube knows already need none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,6 +16,7 @@ from memos_core.types.access import OPERATOR, Actor, Grant, Right
 from memos_core.types.cube_policy import decode_policy
 from memos_core.types.work import CubeRow, utc_now
 
+_NO_CUBE = CubeRow(0, "", "", 0, datetime.fromtimestamp(0, UTC))
 DEFAULT_POLICIES: tuple[Policy, ...] = (OwnerPolicy(), RolePolicy(), SharePolicy())
 
 
@@ -89,6 +90,25 @@ class Governance:
             raise AccessDenied(f"{actor.id!r} has no right to {right} on cube {name!r} (only: {held})")
         return Decision(found[0], rights, ", ".join(name for name, own in given.items() if right in own))
 
+    def require_until(self, actor: Actor, name: str, right: Right, until: datetime | None) -> None:
+        """Make sure that the actor has a right, and keeps it until a time (None: for good): nobody gives for longer.
+
+        Raises:
+            CubeNotFound, AccessDenied: as `decide` says, or its right ends before.
+        """
+        row = self.require(actor, name, right)
+        found = self._find(name)
+        grants = [] if found is None else found[1]
+        lasting = [
+            each for each in grants if each.expires_at is None or (until is not None and until <= each.expires_at)
+        ]
+        if not any(right in own for own in self._given(actor, row, lasting).values()):
+            if self._audit is not None:
+                self._audit.denied(row, actor.id, right, "would give for longer than its own", visible=True)
+            raise AccessDenied(
+                f"the right of {actor.id!r} to {right} on cube {name!r} ends before that; give it until then at most"
+            )
+
     def read(self, actor: Actor, name: str, operation: str, ids: Sequence[str]) -> None:
         """Have the audit know what an actor has read: within a second, or now where the cube's reads are strict.
 
@@ -133,7 +153,8 @@ class Governance:
             if name in self._known:
                 return self._known[name]
         cube = self._store.cube(name)
-        found = None if cube is None else (cube, self._store.grants(cube))
+        grants = self._store.grants(cube or _NO_CUBE)  # asked in any case: "not there" takes as long as "not yours"
+        found = None if cube is None else (cube, grants)
         with self._lock:
             if token == self._token:
                 self._known[name] = found

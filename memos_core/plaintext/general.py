@@ -146,12 +146,17 @@ class GeneralTextMemory:
         self.embedding.check_setting(transaction.setting(SETTING), prepared.mark)
         commit = Commit(transaction, cube, lambda seqs: self._store.records(cube, seqs))
         outcomes = commit.write(prepared.drafts, prepared.blobs, prepared.ids, prepared.skipped)
-        for uri in dict.fromkeys(d.conversation for d in prepared.drafts if from_document(d.source)):
+        documents = dict.fromkeys((d.conversation, d.private_to) for d in prepared.drafts if from_document(d.source))
+        for uri, reader in documents:
             if uri is not None:
-                outcomes.extend(self._remove_gone(transaction, cube, uri, {outcome.id for outcome in outcomes}))
+                kept = {outcome.id for outcome in outcomes}
+                outcomes.extend(self._remove_gone(transaction, cube, uri, kept, reader))
         return outcomes
 
-    def _remove_gone(self, transaction: Transaction, cube: CubeRow, uri: str, kept: set[str]) -> list[Outcome]:
+    def _remove_gone(
+        self, transaction: Transaction, cube: CubeRow, uri: str, kept: set[str], private_to: str | None
+    ) -> list[Outcome]:
+        """Delete the pieces of a document that it has no more; what others keep private of it is another document."""
         if not cube.seq:  # nothing was in it before this transaction, which alone may know that there is a cube
             return []
         index = self.indexes.get(cube)
@@ -160,7 +165,7 @@ class GeneralTextMemory:
             number = index.table.conversations.find(uri)
             rows = index.moment(None, Look(states=frozenset(LifecycleState)), unindexed=True).rows
             seqs = index.table["seq"][rows[index.table["conversation"][rows] == number]].tolist() if number >= 0 else []
-        gone = [r for r in self._store.records(cube, seqs).values() if r.id not in kept and _piece(r)]
+        gone = [r for r in self._store.records(cube, seqs).values() if r.id not in kept and _piece(r, private_to)]
         heads = transaction.heads(cube, [record.id for record in gone])
         for record in gone:
             need_changeable(record.state, f"item {record.id!r} of cube {cube.name!r}, which has gone from {uri!r},")
@@ -218,7 +223,7 @@ class GeneralTextMemory:
         if key is not None and key != body.key:
             taken = transaction.heads_by_key(cube, [key])
             if taken:
-                raise AlreadyExists(f"cube {cube.name!r} has an item with key {key!r} already: {taken[key].id!r}")
+                raise AlreadyExists(f"cube {cube.name!r} has an item with key {key!r} already")
         text = changes.get("text", record.text)
         same_words = blob is None and text == record.text
         put = Put(
@@ -332,7 +337,7 @@ class GeneralTextMemory:
         if source.body.key is not None:
             holder = transaction.heads_by_key(cube, [source.body.key]).get(source.body.key)
             if holder is not None and holder.id != id:
-                raise AlreadyExists(f"key {source.body.key!r} is now that of item {holder.id!r}; free it first")
+                raise AlreadyExists(f"key {source.body.key!r} is now that of another item; free it first")
         put = Put(
             id=id,
             op="restore",
@@ -355,14 +360,13 @@ class GeneralTextMemory:
         Raises:
             ItemNotFound: there is none, it is deleted or has expired, or these eyes may not see it.
         """
-        head = self._store.heads(cube, [id]).get(id)
-        record = None
-        if head is not None and as_of is not None and as_of < head.seq:
-            record = self._store.at(cube, head, as_of)
-            if look.reader is not None and record not in self._seen(cube, head, look.reader):
-                record = None
-        elif head is not None and not head.deleted:
-            record = self._store.records(cube, [head.seq])[head.seq]
+        head = self._store.heads(cube, [id]).get(id) or _nothing(id)
+        record = None  # what is hidden takes as many questions to the store as what is not there
+        if as_of is not None and as_of < head.seq:
+            then = [past for past in self._seen(cube, head, look.reader) if past.seq <= as_of]
+            record = then[-1] if then else None
+        else:
+            record = self._store.records(cube, [head.seq] if head.seq else []).get(head.seq)
         body = None if record is None else record.body
         if record is None or body is None or _hidden(body, look.reader) or _expired(body, look.at):
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}" + (f" after change {as_of}" if as_of else ""))
@@ -371,13 +375,17 @@ class GeneralTextMemory:
     def heads(self, cube: CubeRow, ids: Sequence[str], reader: str | None) -> dict[str, Head]:
         """Where these items stand, deleted ones among them; those that an actor may not see are left out."""
         heads = self._store.heads(cube, ids)
-        if reader is None or not heads:
+        if reader is None:
             return heads
         newest = self._store.records(cube, [head.seq for head in heads.values()])
         seen = {}
-        for id, head in heads.items():
-            body = newest[head.seq].body
-            if not _hidden(body, reader) if body is not None else self._seen(cube, head, reader):
+        for id in dict.fromkeys(ids):
+            head = heads.get(id) or _nothing(id)
+            body = newest[head.seq].body if id in heads else None
+            shown = body is not None and not _hidden(body, reader)
+            if not shown:  # asked whether there is any past or not: nobody learns which it is
+                shown = bool(self._seen(cube, head, reader)) and head.deleted
+            if shown:
                 seen[id] = head
         return seen
 
@@ -418,8 +426,8 @@ class GeneralTextMemory:
         Raises:
             ItemNotFound: none does that the reader may see.
         """
-        head = self._store.heads_by_key(cube, [key]).get(key)
-        if head is None or not self.heads(cube, [head.id], reader):
+        head = self._store.heads_by_key(cube, [key]).get(key) or _nothing(key)
+        if not self.heads(cube, [head.id] if head.seq else [""], reader):
             raise ItemNotFound(f"no item with key {key!r} in cube {cube.name!r}")
         return head.id
 
@@ -467,8 +475,8 @@ class GeneralTextMemory:
         Raises:
             ItemNotFound: the cube has never had it, or the reader may not see it.
         """
-        head = self._store.heads(cube, [id]).get(id)
-        seen = [] if head is None else self._seen(cube, head, reader)
+        head = self._store.heads(cube, [id]).get(id) or _nothing(id)
+        seen = self._seen(cube, head, reader)
         if not seen:
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
         return [record.to_version() for record in seen]
@@ -481,6 +489,11 @@ class GeneralTextMemory:
 
 def _head(record: Record) -> Head:
     return Head(record.item, record.id, record.seq, record.version, record.body is None)
+
+
+def _nothing(id: str) -> Head:
+    """Stands for an item that there is not, so that looking for it is the same road as looking for one that is hidden."""
+    return Head(0, id, 0, 0, True)
 
 
 def _called(cube: CubeRow, id: str) -> str:
@@ -499,5 +512,5 @@ def _tombstone(head: Head) -> Put:
     return Put(id=head.id, op="delete", text=None, body=None, head=head)
 
 
-def _piece(record: Record) -> bool:
-    return record.body is not None and from_document(record.body.source)
+def _piece(record: Record, private_to: str | None) -> bool:
+    return record.body is not None and from_document(record.body.source) and record.body.private_to == private_to
