@@ -213,7 +213,8 @@ class MemCube:
             CubeNotFound, AccessDenied: as `require` says, or the name or the owner is another actor's.
             AlreadyExists: there is such a cube already.
         """
-        source, operator = self.require(Right.ADMIN), self.actor == OPERATOR
+        decision, operator = self._governance.decide(self.actor, self.name, Right.ADMIN), self.actor == OPERATOR
+        source = decision.cube
         check_cube_name(name)
         whose = Actor.of(owner).id if owner is not None else source.owner if operator else self.actor.id
         if not operator and (whose != self.actor.id or not own_name(name, self.actor.id)):
@@ -228,7 +229,12 @@ class MemCube:
                 raise AlreadyExists(f"there is a cube {name!r} already")
             if locked is None:
                 raise CubeNotFound(f"there is no cube {self.name!r} any more")
-            return transaction.fork(locked, name, whose, locked.seq if moment is None else min(moment, locked.seq))
+            made = transaction.fork(locked, name, whose, locked.seq if moment is None else min(moment, locked.seq))
+            for row in (locked, made):  # the cube that it is made from tells of it, too: all of it can be read there
+                transaction.note(row, by=decision.reason)
+            transaction.note(locked, forked_to=name)
+            transaction.enter(locked)
+            return made
 
     def diff(self, old: int | datetime, new: int | datetime | None = None) -> CubeDiff:
         """What differs between two moments: items that came, went, or say something else, in whatever state they are.
@@ -621,13 +627,14 @@ class MemCube:
         self._set_grant(with_, frozenset())
 
     def _set_grant(self, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:
-        row = self.require(Right.SHARE)
+        decision = self._governance.decide(self.actor, self.name, Right.SHARE)
+        row = decision.cube
         held = [grant.rights for grant in self._store.grants(row) if grant.grantee == grantee]
         for right in sorted(rights.union(*held)):
             self.require(right)
         for right in sorted(rights):
             self._governance.require_until(self.actor, self.name, right, until)
-        self._store.share(row, check_grantee(grantee), rights, by=self.actor.id, until=until)
+        self._store.share(row, check_grantee(grantee), rights, by=self.actor.id, until=until, reason=decision.reason)
 
     def grants(self) -> list[Grant]:
         """Who else may do what, by grantee. Needs the right to share."""

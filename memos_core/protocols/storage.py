@@ -231,9 +231,20 @@ class RecordStore(Protocol):
         """All grants on the cube, by grantee."""
 
     def share(
-        self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str, until: datetime | None = None
+        self,
+        cube: CubeRow,
+        grantee: str,
+        rights: frozenset[Right],
+        *,
+        by: str,
+        until: datetime | None = None,
+        reason: str | None = None,
     ) -> None:
-        """Set the rights of a grantee on the cube (until a time, if one is given); an empty set takes them away."""
+        """Set the rights of a grantee on the cube (until a time, if one is given); an empty set takes them away.
+
+        Args:
+            reason: why `by` may, for the audit.
+        """
 
     def stage(self, identity: str) -> tuple[int, int]:
         """Begin (or go on) to stage vectors of an embedder: how many versions take them, and how many have them staged."""

@@ -579,17 +579,27 @@ class SqlStore:
             return grants.grants_on(connection, self._statements, cube.number, cube.name)
 
     def share(
-        self, cube: CubeRow, grantee: str, rights: frozenset[Right], *, by: str, until: datetime | None = None
+        self,
+        cube: CubeRow,
+        grantee: str,
+        rights: frozenset[Right],
+        *,
+        by: str,
+        until: datetime | None = None,
+        reason: str | None = None,
     ) -> None:
         """Set the rights of a grantee on the cube; an empty set takes them away. Audited in the same transaction.
 
         Args:
             until: when they end; None for never.
+            reason: why `by` may, for the audit.
         """
         with self.begin(actor=by, action="share" if rights else "unshare") as transaction:
             locked = transaction.cube(cube.name)
             if locked is not None:
                 transaction.grant(locked, grantee, rights, until)
+                if reason is not None:
+                    transaction.note(locked, by=reason)
 
     # -- vectors of another embedder ------------------------------------------------------------------------------
 
