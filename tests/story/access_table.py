@@ -153,6 +153,17 @@ def _record(hands: Hands) -> Any:
     return hands.mos.cube(hands.name).current("a")
 
 
+def _updated(hands: Hands, record: Any) -> Any:
+    mark = hands.mos._memory.embedding.mark
+    step = within("update", lambda tx, h: h.cube.update(tx, record, {"tags": ("x",)}, None, mark, NOTHING))  # type: ignore[union-attr]
+    return step(hands)
+
+
+def _moved(hands: Hands, record: Any) -> Any:
+    step = within("archive", lambda tx, h: h.cube.move(tx, [record], LifecycleState.ARCHIVED))  # type: ignore[union-attr]
+    return step(hands)
+
+
 def _prepared(hands: Hands) -> Any:
     return hands.mos._memory.prepare([Draft(text="more light")])
 
@@ -182,27 +193,10 @@ CUBE: dict[str, Op | str] = {
     "redaction": c(WRITE, QUIET, lambda cube: cube.redaction()),
     "lock": t("add", lambda tx, hands: tx.enter(hands.cube.lock(tx))),
     "add": t("add", lambda tx, hands: hands.cube.add(tx, _prepared(hands))),
-    "update": Op(
-        WRITE,
-        lambda hands: (
-            lambda record: within(
-                "update",
-                lambda tx, h: h.cube.update(tx, record, {"tags": ("x",)}, None, h.mos._memory.embedding.mark, NOTHING),
-            )(hands)
-        )(_record(hands)),
-        "update",
-        READ,
-    ),
+    "update": Op(WRITE, lambda hands: _updated(hands, _record(hands)), "update", READ),
     "delete": t("delete", lambda tx, hands: hands.cube.delete(tx, ["a"])),
     "restore": t("restore", lambda tx, hands: hands.cube.restore(tx, "gone", None)),
-    "move": Op(
-        WRITE,
-        lambda hands: (
-            lambda record: within("archive", lambda tx, h: h.cube.move(tx, [record], LifecycleState.ARCHIVED))(hands)
-        )(_record(hands)),
-        "archive",
-        READ,
-    ),
+    "move": Op(WRITE, lambda hands: _moved(hands, _record(hands)), "archive", READ),
     "share": c(SHARE, "share", lambda cube: cube.share("carol")),
     "unshare": c(SHARE, "unshare", lambda cube: cube.unshare("dora")),
     "grants": c(SHARE, QUIET, lambda cube: cube.grants()),
@@ -359,7 +353,7 @@ CLI: dict[str, tuple[Right, str, tuple[str, ...]] | str] = {
     "stats": line(READ, QUIET, "stats", "--cube", "CUBE"),
     "policy": line(READ, QUIET, "policy", "CUBE"),
     "add": line(WRITE, "add", "add", "more light", "--cube", "CUBE"),
-    "ingest": line(WRITE, "ingest", "ingest", "FILE", "--cube", "CUBE"),
+    "ingest": line(WRITE, "add", "ingest", "FILE", "--cube", "CUBE"),
     "import": "no cube: a group of commands",
     "import chroma": line(WRITE, "add", "import", "chroma", "CHROMA", "--cube", "CUBE"),
     "update": line(WRITE, "update", "update", "a", "--text", "a new lamp", "--cube", "CUBE"),
