@@ -668,10 +668,11 @@ class MemCube:
         return self._store.holds(self.require(Right.ADMIN))
 
     def _administrated(self, transaction: Transaction) -> CubeRow:
-        self.require(Right.ADMIN)
+        reason = self._governance.decide(self.actor, self.name, Right.ADMIN).reason
         row = transaction.cube(self.name)
         if row is None:
             raise CubeNotFound(f"there is no cube {self.name!r} any more")
+        transaction.note(row, by=reason)
         return row
 
     def audit(self, after: int = 0) -> list[AuditEntry]:

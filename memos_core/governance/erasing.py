@@ -81,7 +81,13 @@ class ErasureDesk:
         self._flush()  # of ids that callers gave nothing may be noted afterwards
         what, plan, copies = self._plan(actor, wanted, cubes)
         done = self._eraser.erase(
-            what, plan, self._readable(actor, copies), actor=actor.id, reason=reason, confirm=confirm
+            what,
+            plan,
+            self._readable(actor, copies),
+            actor=actor.id,
+            reason=reason,
+            confirm=confirm,
+            by=lambda name: self._governance.reason(actor, name, Right.ADMIN),
         )
         return self._shown(actor, done)
 

@@ -126,6 +126,12 @@ class Governance:
         found = self._find(name)
         return frozenset() if found is None else frozenset[Right]().union(*self._given(actor, *found).values())
 
+    def reason(self, actor: Actor, name: str, right: Right) -> str:
+        """Names of the policies that give an actor a right on a cube; "" where none does. Nobody is refused."""
+        found = self._find(name)
+        given = {} if found is None else self._given(actor, *found)
+        return ", ".join(policy for policy, own in given.items() if right in own)
+
     def may(self, actor: Actor, name: str, right: Right) -> bool:
         """Whether the actor has a right on a cube; False where there is no such cube."""
         found = self._find(name)

@@ -105,7 +105,15 @@ class Eraser:
     # -- erasing --------------------------------------------------------------------------------------------------
 
     def erase(
-        self, what: Erasing, plan: ErasurePlan, copies: Copies, *, actor: str, reason: str, confirm: str | None
+        self,
+        what: Erasing,
+        plan: ErasurePlan,
+        copies: Copies,
+        *,
+        actor: str,
+        reason: str,
+        confirm: str | None,
+        by: Callable[[str], str] = lambda name: "",
     ) -> Erasure:
         """Erase; when this returns the bytes are gone, or the answer says where they are not.
 
@@ -114,6 +122,7 @@ class Eraser:
             actor: on whose behalf.
             reason: for the audit.
             confirm: the token of a preview; None erases whatever is found by now.
+            by: why the actor may erase in the cube of a name, for the audit; "" for what goes with another cube.
 
         Raises:
             ItemNotFound: there is nothing to erase.
@@ -125,6 +134,10 @@ class Eraser:
         with event("memos.erase", items=len(plan.items)) as heard:
             with self._store.begin(actor=actor, action="erase") as transaction:
                 done = transaction.erase(what, reason=reason, confirm=confirm)
+                for name in (*done.cubes, *done.shared_with):
+                    row, why = transaction.cube(name), by(name)
+                    if row is not None and why:
+                        transaction.note(row, by=why)
             remains, beyond = self._clean(done.words)
             heard.note(versions=done.versions, complete=not remains)
         return Erasure(

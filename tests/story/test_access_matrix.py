@@ -92,13 +92,21 @@ class Place:
         alice.delete("gone")
         alice.freeze("ice")
         alice.archive("old")
-        if hasattr(self.mos.cube("template"), "hold"):
-            self.mos.cube("template").hold("item:b", reason="a case")
 
-    def cube(self, standing: Standing) -> str:
-        """A cube like the template, shared as the standing says."""
+    def cube(self, standing: Standing, told: str = "") -> str:
+        """A cube like the template, shared as the standing says.
+
+        Args:
+            told: the audit entry of what will be done to it. Erasing takes bytes, so those must be its own.
+        """
         name = f"vault{next(self._numbers)}"
-        self.mos.fork("template", name, owner="alice")
+        if told == "erase":
+            self.mos.create_cube(name, owner="alice")
+            self.mos.session("alice", read_from=[name], write_to=[name]).add("a lamp", id="a")
+        else:
+            self.mos.fork("template", name, owner="alice")
+        if told == "release":
+            self.mos.cube(name).hold("subject:nobody", reason="a case")
         self.mos.share(name, with_="dora")
         if standing.grantee:
             end = self.clock.now + timedelta(hours=1) if standing.ends == "expired" else None
@@ -192,7 +200,7 @@ def wrong_with(
 ) -> str:
     """What is wrong with one cell; "" for nothing."""
     allowed = op.right in standing.held
-    cube = place.cube(standing) if allowed and op.told not in READING else shared
+    cube = place.cube(standing, op.told) if allowed and op.told not in READING else shared
     before, entries = None if allowed else place.dump(cube), place.entries(cube)
     error = drive(place, standing, cube, where, op, hands)
     told = place.told(cube, entries)
@@ -271,7 +279,7 @@ def test_each_command_by_each_right(place: Place, tmp_path: Path, standing: Stan
         if "CHROMA" in words:  # needs a collection of Chroma's; it writes by the same session as `add`
             continue
         allowed = right in standing.held
-        cube = place.cube(standing) if allowed and told not in READING else shared
+        cube = place.cube(standing, told) if allowed and told not in READING else shared
         own = {"CUBE": cube, "OWN": f"{standing.who.id}/{cube}", "FILE": str(tmp_path / "notes.md")}
         line = [own.get(word, word) for word in words]
         before, entries = place.dump(cube), place.entries(cube)
