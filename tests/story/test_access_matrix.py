@@ -200,7 +200,9 @@ def wrong_with(
 ) -> str:
     """What is wrong with one cell; "" for nothing."""
     allowed = op.right in standing.held
-    cube = place.cube(standing, op.told) if allowed and op.told not in READING else shared
+    cube = (
+        place.cube(standing, "erase" if "eras" in name else op.told) if allowed and op.told not in READING else shared
+    )
     before, entries = None if allowed else place.dump(cube), place.entries(cube)
     error = drive(place, standing, cube, where, op, hands)
     told = place.told(cube, entries)
