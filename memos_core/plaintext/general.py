@@ -337,7 +337,8 @@ class GeneralTextMemory:
         if source.body.key is not None:
             holder = transaction.heads_by_key(cube, [source.body.key]).get(source.body.key)
             if holder is not None and holder.id != id:
-                raise AlreadyExists(f"key {source.body.key!r} is now that of another item; free it first")
+                named = f"item {holder.id!r}" if self.heads(cube, [holder.id], reader) else "another item"
+                raise AlreadyExists(f"key {source.body.key!r} is now that of {named}; free it first")
         put = Put(
             id=id,
             op="restore",

@@ -65,7 +65,7 @@ def test_what_is_erased_is_absent_everywhere_and_a_tombstone_says_when_by_whom_a
     assert [hit.id for hit in alice.search("treasure under the oak", top_k=5, as_of=before)] == [stays]
     assert alice.add("a new treasure", key="treasure").new  # the name is free
     entry = next(entry for entry in mos.cube("alice").audit() if entry.action == "erase")
-    assert (entry.actor, entry.detail) == ("alice", {"reason": "asked for by letter", "items": 1})
+    assert (entry.actor, entry.detail) == ("alice", {"by": "owner", "reason": "asked for by letter", "items": 1})
     assert wrong_in(mos) == []
 
 

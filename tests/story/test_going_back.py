@@ -30,6 +30,11 @@ def alice(mos: MOS) -> Session:
     return mos.session("alice")
 
 
+def rollbacks(mos: MOS) -> int:
+    """How often the audit says that the cube went back; reads are noted in it when their time comes."""
+    return sum(entry.action == "rollback" for entry in mos.cube("alice").audit())
+
+
 def state(alice: Session, as_of: int | None = None) -> Any:
     """What the items say, by id; and which are found by meaning and words (scores count all versions that there were)."""
     items = {item.id: (item.text, item.key, item.tags, item.metadata, item.links) for item in alice.list(as_of=as_of)}
@@ -47,13 +52,13 @@ def test_a_cube_stands_as_it_stood_at_every_moment(mos: MOS, alice: Session) -> 
     alice.update("bella", metadata={"age": 3}, links=[])
     then = [state(alice, n) for n in range(8)]
     for number in (3, 7, 0, 5, 1, 7, 6, 2, 4):
-        before, entries = mos.store.head_seq(row(mos)), len(mos.cube("alice").audit())
+        before, entries = mos.store.head_seq(row(mos)), rollbacks(mos)
         done = alice.rollback_cube(number)
         assert state(alice) == then[number]
         written = mos.store.head_seq(row(mos)) - before
         assert (done.to, done.before) == (number, before)
         assert len(done.restored) + len(done.changed) + len(done.deleted) == written
-        assert not done or len(mos.cube("alice").audit()) == entries + 1
+        assert not done or rollbacks(mos) == entries + 1
         assert not alice.rollback_cube(number), "it stands so already"
         undone = mos.rollback_cube("alice", done.before)
         assert (len(undone.restored), len(undone.deleted)) == (len(done.deleted), len(done.restored))
