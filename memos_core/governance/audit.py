@@ -34,6 +34,7 @@ MOST_IDS: Final = 100  # of one operation that are written down; of more, how ma
 _DELAY: Final = 0.5  # seconds from the first note to the writing of it
 _IDLE: Final = 2.0  # seconds after which the thread ends
 _RETRY: Final = 1.0
+_AT_ONCE: Final = 100  # cubes in one transaction; their writers wait meanwhile
 log = logging.getLogger(__name__)
 
 
@@ -187,10 +188,15 @@ class AuditLog:
                 raise
 
     def _write_each(self, waiting: _Waiting) -> None:
-        """Write it, an actor at a time; what is written is taken out."""
+        """Write it, so many cubes at a time; what is written is taken out."""
         while waiting:
-            actor, action, _ = next(iter(waiting))
-            part = {key: group for key, group in waiting.items() if key[:2] == (actor, action)}
+            action = next(iter(waiting))[1]
+            part: _Waiting = {}
+            cubes: set[int] = set()
+            for key, group in waiting.items():
+                if key[1] == action and group.cube.number not in cubes and len(part) < _AT_ONCE:
+                    part[key] = group
+                    cubes.add(group.cube.number)
             try:
                 self._write(part)
             except (StoreReadOnly, StoreRefused) as error:
@@ -199,17 +205,17 @@ class AuditLog:
                 del waiting[key]
 
     def _write(self, groups: _Waiting) -> None:
-        """One transaction: an entry for each cube. All of the same actor and action."""
-        actor, action, _ = next(iter(groups))
-        with self._store.begin(actor=actor, action=action) as transaction:
-            for group in sorted(groups.values(), key=lambda group: group.cube.name):
+        """One transaction: an entry for each cube, under its own actor. All are of the same action."""
+        first, action, _ = next(iter(groups))
+        with self._store.begin(actor=first, action=action) as transaction:
+            for (actor, _, _), group in sorted(groups.items(), key=lambda each: each[1].cube.name):
                 row = transaction.cube(group.cube.name)
                 if row is None or row.number != group.cube.number:
                     continue  # it is gone, and its chain with it
                 operations = [*group.operations, *group.refused.values()]
                 told = [{**each, "at": each["at"].isoformat()} for each in operations]
                 transaction.note(row, operations=told)
-                transaction.enter(row)
+                transaction.enter(row, actor=actor)
 
     def _lose(self, groups: _Waiting, error: MemosError) -> None:
         """Whoever may only read the store cannot write what it reads: that is said, and not tried for ever."""

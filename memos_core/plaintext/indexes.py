@@ -45,7 +45,13 @@ class Indexes:
         self._flush_rows = flush_rows
         self._lock = threading.Lock()
         self._loading: dict[int, threading.Lock] = {}
+        self._begin()
+
+    def _begin(self) -> None:
         self._loaded: OrderedDict[int, CubeIndex] = OrderedDict()
+        self._used: set[int] = set()  # cubes whose indexes may have grown since they were measured
+        self._sizes: dict[int, int] = {}  # by cube, as they were measured
+        self._total = 0  # of those sizes: a search must not pay for all cubes that are loaded
 
     def get(self, cube: CubeRow) -> CubeIndex:
         """The index of a cube. Catch it up, under its lock, before asking it anything.
@@ -55,6 +61,7 @@ class Indexes:
         """
         self._embedding.confirm()
         with self._lock:
+            self._used.add(cube.number)
             found = self._current(cube)
             if found is not None:
                 self._loaded.move_to_end(cube.number)
@@ -110,10 +117,14 @@ class Indexes:
     def trim(self) -> None:
         """Let the longest unused indexes go until the rest is within the budget. The newest always stays."""
         with self._lock:
-            total = sum(index.nbytes for index in self._loaded.values())
-            while total > self._budget and len(self._loaded) > 1:
-                _, oldest = self._loaded.popitem(last=False)
-                total -= oldest.nbytes
+            for number in self._used & self._loaded.keys():
+                self._total -= self._sizes.get(number, 0)
+                self._sizes[number] = self._loaded[number].nbytes
+                self._total += self._sizes[number]
+            self._used.clear()
+            while self._total > self._budget and len(self._loaded) > 1:
+                number, oldest = self._loaded.popitem(last=False)
+                self._total -= self._sizes.pop(number, 0)
                 oldest.flush()
 
     @property
@@ -126,7 +137,7 @@ class Indexes:
         """Write what is worth it to files and let all go."""
         with self._lock:
             loaded = list(self._loaded.values())
-            self._loaded.clear()
+            self._begin()
         for index in loaded:
             try:
                 index.flush()
@@ -138,4 +149,4 @@ class Indexes:
         """In a forked child: load anew; threads of the parent may have been at work on what was loaded."""
         self._lock = threading.Lock()
         self._loading = {}
-        self._loaded = OrderedDict()
+        self._begin()

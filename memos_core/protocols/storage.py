@@ -84,8 +84,8 @@ class Transaction(Protocol):
                 of all else the later one is taken.
         """
 
-    def enter(self, cube: CubeRow) -> None:
-        """Write an audit entry for the cube even if none of its items changes."""
+    def enter(self, cube: CubeRow, *, actor: str | None = None) -> None:
+        """Write an audit entry for the cube even if none of its items changes; under another actor, if one is given."""
 
     def erase(self, what: Erasing, *, reason: str, confirm: str | None = None) -> ErasurePlan:
         """Erase the bytes of items, all versions of them, in this and in every cube that shares them.

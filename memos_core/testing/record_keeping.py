@@ -109,6 +109,12 @@ class RecordKeepingContract(StoreTests):
             transaction.enter(locked)
         entry = other.audit(another)[-1]
         assert (entry.action, entry.detail, entry.first_seq, entry.last_seq) == ("read", {"read": 1}, 0, 0)
+        with store.begin(actor="bob", action="read") as transaction:
+            for name, actor in (("alice", "carol"), ("another", None)):
+                locked = transaction.cube(name)
+                assert locked is not None
+                transaction.enter(locked, actor=actor)
+        assert [other.audit(each)[-1].actor for each in (cube, another)] == ["carol", "bob"]
         assert store.check(cube, None) == store.check(another, None) == []
         assert store.head_seq(another) == 0, "what changes no item does not move the change log"
 

@@ -47,6 +47,7 @@ class _Counter:
         self.at = max(at, changed)
         self.digests: list[bytes] = []
         self.entered = False  # an audit entry is written even if no item changes
+        self.actor: str | None = None  # of that entry; None for that of the transaction
         self.detail: dict[str, Any] = {}
 
 
@@ -298,9 +299,11 @@ class WriteTransaction:
 
     # -- the audit ------------------------------------------------------------------------------------------------
 
-    def enter(self, cube: CubeRow) -> None:
-        """Write an audit entry for the cube even if none of its items changes."""
-        self._locked[cube.number].entered = True
+    def enter(self, cube: CubeRow, *, actor: str | None = None) -> None:
+        """Write an audit entry for the cube even if none of its items changes; under another actor, if one is given."""
+        counter = self._locked[cube.number]
+        counter.entered = True
+        counter.actor = actor or counter.actor
 
     def set_policy(self, cube: CubeRow, policy: str | None) -> None:
         """Set the policy of a cube (JSON; None for the usual one). Audited even where no item changes."""
@@ -383,9 +386,10 @@ class WriteTransaction:
             action = self._action
             (salt, detail_salt), root = audit.new_salts(2), audit.merkle_root(counter.digests)
             detail = audit.encode_detail(counter.detail)
-            sealed = audit.seal(salt, self._actor, detail_salt, detail)
+            actor = counter.actor or self._actor
+            sealed = audit.seal(salt, actor, detail_salt, detail)
             chain = audit.sealed_link(counter.chain, counter.number, number, action, first, last, at, sealed, root)
-            row = (counter.number, number, self._actor, action, first, last, at, salt, root, chain, sealed)
+            row = (counter.number, number, actor, action, first, last, at, salt, root, chain, sealed)
             self._statements.insert(self._connection, schema.batches, _BATCH, [row])
             if detail is not None:
                 told = (counter.number, number, detail_salt, detail)
