@@ -13,20 +13,23 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from memos_core.context import Context
 from memos_core.errors import StoreClosed
 from memos_core.mos import MOS
 from memos_core.plaintext.commit import Overtaken
+from memos_core.plaintext.later import Adding
 from memos_core.plaintext.reembed import Progress
 from memos_core.session import Session
 from memos_core.types.access import Actor
 from memos_core.types.items import Hits
+from memos_core.types.jobs import JobState
 from memos_core.view import Added
 
 if TYPE_CHECKING:
     from memos_core.operations.restore import Restored
+    from memos_core.scheduler.scheduler import MemScheduler
 
 WORKERS = 8
 _P = ParamSpec("_P")
@@ -121,10 +124,18 @@ class AsyncSession:
     _search = _session_twin(Session.search)
     _context = _session_twin(Session.context)
 
-    async def add(self, content: object, **options: Any) -> Added:
+    @overload
+    async def add(self, content: object, *, wait: Literal[True] = True, **options: Any) -> Added: ...
+    @overload
+    async def add(self, content: object, *, wait: Literal[False], **options: Any) -> AsyncAdding: ...
+    async def add(self, content: object, *, wait: bool = True, **options: Any) -> Added | AsyncAdding:
         """As `Session.add`, with the same options."""
+        if not wait:
+            later: Adding[Added] = await self._threads.run(lambda: self.sync.add(content, wait=False, **options))
+            return AsyncAdding(later, self._threads)
         if self._native("aembed") is None or options.get("vectors") is not None:
-            return await self._add(content, **options)
+            added: Added = await self._add(content, **options)
+            return added
         options.pop("vectors", None)
         view = self.sync.view
         await self._threads.run(view.check_writable)
@@ -195,6 +206,55 @@ class AsyncSession:
     def __deepcopy__(self, memo: object) -> AsyncSession:
         """Itself, as for `Session`."""
         return self
+
+    def __repr__(self) -> str:
+        return f"Async{self.sync!r}"
+
+
+class AsyncAdding:
+    """What `add(..., wait=False)` gives, awaited: the methods of `Adding`.
+
+    Args:
+        sync: the handle that asks.
+        threads: where it does.
+    """
+
+    def __init__(self, sync: Adding[Added], threads: _Threads) -> None:
+        self.sync = sync
+        self.ids = sync.ids
+        self.job_ids = sync.job_ids
+        self.added = sync.added
+        self._threads = threads
+
+    @property
+    def id(self) -> str:
+        """The id, where just one thing was given."""
+        return self.sync.id
+
+    async def status(self) -> JobState:
+        """How it stands: "pending", "running", "done", "failed" or "cancelled"."""
+        return await self._threads.run(self.sync.status)
+
+    async def error(self) -> str | None:
+        """What went wrong last; None where nothing has."""
+        return await self._threads.run(self.sync.error)
+
+    async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as in `Adding`
+        """Wait until all of it has ended, at most so many seconds; whether it has. No thread waits meanwhile."""
+        loop = asyncio.get_running_loop()
+        until = None if timeout is None else loop.time() + timeout
+        pause = 0.002
+        while not await self._threads.run(lambda: self.sync.wait(0)):
+            if until is not None and loop.time() >= until:
+                return False
+            await asyncio.sleep(pause if until is None else max(0.0, min(pause, until - loop.time())))
+            pause = min(pause * 1.5, 0.1)
+        return True
+
+    async def result(self, timeout: float | None = None) -> Added:  # noqa: ASYNC109 - as in `Adding`
+        """The items, once all can be found by meaning too; raises as `Adding.result` does."""
+        await self.wait(timeout)
+        return await self._threads.run(lambda: self.sync.result(0))
 
     def __repr__(self) -> str:
         return f"Async{self.sync!r}"
@@ -280,6 +340,11 @@ class AsyncMOS:
     export_subject = _mos_twin(MOS.export_subject)
     backup = _mos_twin(MOS.backup)
     vacuum = _mos_twin(MOS.vacuum)
+
+    @property
+    def scheduler(self) -> MemScheduler:
+        """Who runs background jobs. `start` returns at once; `run_pending` and `stop` block, so call them in a thread."""
+        return self.sync.scheduler
 
     async def close(self) -> None:
         """Let go of the store, after the calls under way. Doing it twice does nothing."""

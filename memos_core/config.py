@@ -11,6 +11,8 @@
     anchor = "../anchor.jsonl"   # where signed checkpoints of the audit go (docs/audit.md); relative to the file
     audit_key = "~/keys/audit"   # of the key that signs them; relative to the file
     checkpoint_every = 1000      # audit entries of a cube from one to the next
+    scheduler = true             # run background jobs in threads of whatever opens it (docs/jobs.md)
+    max_pending = 10000          # jobs that may wait before add(..., wait=False) refuses more
 
 Secrets have no place in it.
 """
@@ -40,6 +42,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anchor: str | None = None
     audit_key: str | None = None
     checkpoint_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    scheduler: bool = False
+    max_pending: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -55,6 +59,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "anchor": self.anchor,
             "audit_key": self.audit_key,
             "checkpoint_every": self.checkpoint_every,
+            "scheduler": self.scheduler,
+            "max_pending": self.max_pending,
         }
 
 

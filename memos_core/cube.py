@@ -28,7 +28,9 @@ from memos_core.types.checks import in_utc
 from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.types.differences import CubeDiff, RolledBack, item_diff
 from memos_core.types.erasure import EVERYTHING_HELD, Hold, check_reason, check_target
+from memos_core.types.inputs import Draft
 from memos_core.types.items import LifecycleState, MemoryItem, Version
+from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.names import check_cube_name, check_text
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
 
@@ -234,6 +236,7 @@ class MemCube:
                 transaction.note(row, by=decision.reason)
             transaction.note(locked, forked_to=name)
             transaction.enter(locked)
+            self._memory.embed_what_lacks(transaction, made)
             return made
 
     def diff(self, old: int | datetime, new: int | datetime | None = None) -> CubeDiff:
@@ -283,7 +286,9 @@ class MemCube:
             self._store.begin(actor=self.actor.id, action="rollback") as writing,
         ):
             row = self._lock_for(writing, reason)
-            return rewind(self._store, writing, row, moment, lambda record: need_redacted(record, row))
+            done = rewind(self._store, writing, row, moment, lambda record: need_redacted(record, row))
+            self._memory.embed_what_lacks(writing, row, [*done.restored, *done.changed])
+            return done
 
     # -- inside a transaction -------------------------------------------------------------------------------------
 
@@ -302,6 +307,19 @@ class MemCube:
         if found:
             transaction.note(row, redacted=found)
         return self._memory.add(transaction, row, prepared)
+
+    def embedding_jobs(
+        self, transaction: Transaction, drafts: Sequence[Draft], outcomes: Sequence[Outcome]
+    ) -> list[NewJob]:
+        """The jobs it takes to make the vectors of drafts that were stored without, as these outcomes say."""
+        if not self._memory.embedding.record.dims:
+            return []
+        changed = [
+            outcome.id
+            for draft, outcome in zip(drafts, outcomes, strict=False)  # what follows has gone from its document
+            if draft.indexed and outcome.status in ("added", "changed")
+        ]
+        return embed_jobs(self.lock(transaction).number, changed)
 
     def update(
         self,
@@ -342,7 +360,7 @@ class MemCube:
     def restore(self, transaction: Transaction, id: str, version: int | None, reason: str | None = None) -> int:
         """Make the newest version of an item equal to an earlier one."""
         row = self._lock_for(transaction, reason)
-        return self._memory.restore(
+        seq = self._memory.restore(
             transaction,
             row,
             id,
@@ -351,6 +369,8 @@ class MemCube:
             reason=reason,
             admit=lambda record: need_redacted(record, row),
         )
+        self._memory.embed_what_lacks(transaction, row, [id])
+        return seq
 
     def move(
         self,

@@ -44,6 +44,7 @@ _NETWORK: Final = frozenset(
 )
 _LITTLE: Final = 256 << 20  # bytes free, below which a store soon stands still
 _SKEW: Final = timedelta(minutes=2)
+_STUCK: Final = 600.0  # seconds; nobody runs jobs that wait for longer
 _CUBES: Final = 50  # whose indexes are brought up to date, the largest first
 
 
@@ -206,6 +207,7 @@ def _store(mos: MOS, folder: Path | None, now: Callable[[], datetime]) -> Iterat
         "clock": lambda: _clock(mos.store, now),
         "embedder": lambda: _embedder(mos, recorded(mos.store)),
         "followers": lambda: _followers(mos, folder),
+        "jobs": lambda: _jobs(mos),
         "write": lambda: _write(mos.store, folder),
         "search": lambda: _search(mos),
     }
@@ -216,6 +218,31 @@ def _store(mos: MOS, folder: Path | None, now: Callable[[], datetime]) -> Iterat
             yield Check(
                 name, "problem", f"{type(error).__name__}: {error}", "do what the message says, then run this again"
             )
+
+
+def _jobs(mos: MOS) -> Iterator[Check]:
+    """Whether background work gets done."""
+    stats = mos.scheduler.stats()
+    failed = {each.kind: each.counts["failed"] for each in stats if each.counts["failed"]}
+    oldest = max((each.oldest for each in stats if each.oldest is not None), default=0.0)
+    waiting = sum(each.counts["pending"] for each in stats)
+    late = sum(each.late for each in stats)
+    if failed:
+        said = ", ".join(f"{count:,} of kind {kind!r}" for kind, count in failed.items())
+        yield Check(
+            "jobs",
+            "warning",
+            f"jobs were given up: {said}",
+            "look with `memos jobs --failed`, then `memos jobs retry --all`",
+        )
+    if oldest > _STUCK:
+        found = f"{waiting:,} jobs wait, the oldest for {oldest / 60:,.0f} minutes"
+        yield Check("jobs", "warning", found, "have somebody run them: `memos worker`, or mos.scheduler.start()")
+    if late:
+        found = f"{late:,} jobs run under a lease that has run out"
+        yield Check("jobs", "note", found, "their worker is gone; the next one to look takes them over")
+    if not failed and oldest <= _STUCK and not late:
+        yield Check("jobs", "ok", f"{waiting:,} wait" if waiting else "none waits")
 
 
 def _settings(store: RecordStore) -> Iterator[Check]:

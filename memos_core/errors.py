@@ -12,11 +12,14 @@ MemosError
 ├── NotFound (LookupError)         absent, or not yours to see: the two look the same
 │   ├── CubeNotFound
 │   ├── ItemNotFound
-│   └── VersionNotFound
+│   ├── VersionNotFound
+│   └── JobNotFound
 ├── AccessDenied (PermissionError) you may see it, but not do that with it
 ├── Conflict                       somebody was faster, or the name is taken
 │   ├── VersionConflict            `expect_version` is no longer the current version
 │   ├── AlreadyExists              an id, key or cube name that is in use
+│   ├── QueueFull                  more jobs wait than `max_pending` allows; try later, or wait with `timeout=`
+│   ├── JobStopped                 the job was cancelled, took too long, or belongs to another worker by now
 │   ├── StateConflict              the item's state does not let that be done (it is frozen, say)
 │   └── OnHold                     a legal hold keeps it: nothing of it may be deleted or erased
 ├── StoreError                     the database or its folder
@@ -41,6 +44,7 @@ MemosError
 │   ├── EmbedderUnavailable        the store needs an embedder that was not given and cannot be loaded
 │   ├── ModelNotFound              no weights under that name or folder
 │   └── EmbeddingFailed            the model raised, or answered with something that is no vector
+├── JobFailed                      background work was given up, or cancelled
 ├── MissingPackage (ImportError)   an optional package; the message names the pip command
 └── ReadingFailed                  a file that cannot be read as text, Markdown, HTML or a chat export
 
@@ -102,6 +106,10 @@ class VersionNotFound(NotFound):
     """The item has no version of that number, or the cube no such change."""
 
 
+class JobNotFound(NotFound):
+    """No job of that number (it may have been done long ago, and forgotten)."""
+
+
 class AccessDenied(MemosError, PermissionError):
     """The actor may see it, but has no right to do that with it."""
 
@@ -124,6 +132,18 @@ class StateConflict(Conflict):
 
 class OnHold(Conflict):
     """A legal hold keeps it: nothing of it may be deleted or erased until the hold is released."""
+
+
+class QueueFull(Conflict):
+    """More jobs wait than the store takes on."""
+
+
+class JobStopped(Conflict):
+    """The job was cancelled, has taken too long, or belongs to another worker by now."""
+
+
+class JobFailed(MemosError):
+    """Background work was given up after its last attempt, or cancelled."""
 
 
 class StoreError(MemosError):

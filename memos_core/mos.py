@@ -42,6 +42,7 @@ from memos_core.plaintext.embedding import Embedding, recorded
 from memos_core.plaintext.followers import Followers
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.indexes import Indexes
+from memos_core.plaintext.later import set_max_pending
 from memos_core.plaintext.reembed import Progress, reembed
 from memos_core.plaintext.search import Searcher
 from memos_core.plaintext.verify import Finding, verify_cube
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from memos_core.operations.backup import Backup
     from memos_core.operations.restore import Restored
     from memos_core.operations.subject_export import ExportedSubject
+    from memos_core.scheduler.scheduler import MemScheduler
 
 _SEARCHERS = 4  # threads for searches of several cubes
 
@@ -151,6 +153,7 @@ class MOS:
         self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
         self._eraser = Eraser(store, self._indexes, self._followers, self._folders)
         self._erasing = ErasureDesk(store, self._governance, self._eraser, self._audit.flush)
+        self._scheduler: MemScheduler | None = None
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
@@ -172,6 +175,8 @@ class MOS:
         checkpoint_every: int | None = None,
         policies: Sequence[Policy] = DEFAULT_POLICIES,
         now: Callable[[], datetime] = utc_now,
+        scheduler: bool = False,
+        max_pending: int | None = None,
     ) -> MOS:
         """Open the store at a location, or make it.
 
@@ -198,6 +203,9 @@ class MOS:
             checkpoint_every: audit entries of a cube from one to the next, with an anchor or a key (1,000).
             policies: who may do what.
             now: the clock (aware times).
+            scheduler: run background jobs in threads of this process from the beginning (`mos.scheduler.start()`).
+            max_pending: how many jobs may wait before `add(..., wait=False)` refuses more; remembered by the store. None takes
+                what it remembers (at first 10,000).
 
         Raises:
             StoreNotFound: there is none, and none shall be made.
@@ -220,7 +228,9 @@ class MOS:
             folder = indexes if is_server(location) else folder_of(scratch or location)
             following = settle(store, vectors, least=vectors_from, deadline=vectors_deadline, folder=folder)
             anchoring = settle_anchor(store, anchor=anchor, key=audit_key, every=checkpoint_every)
-            return cls(
+            if max_pending is not None:
+                set_max_pending(store, max_pending)
+            opened = cls(
                 store,
                 embedder=made,
                 spec=spec,
@@ -233,6 +243,9 @@ class MOS:
                 following=following,
                 anchoring=anchoring,
             )
+            if scheduler:
+                opened.scheduler.start()
+            return opened
         except BaseException:
             store.close()
             if scratch is not None:
@@ -719,6 +732,18 @@ class MOS:
         self._check_open()
         return self._store.cubes() if name is None else [self.cube(name).require(Right.READ)]
 
+    # -- background work ------------------------------------------------------------------------------------------
+
+    @property
+    def scheduler(self) -> MemScheduler:
+        """Who runs background jobs. Nothing runs in threads before its `start`."""
+        with self._closing:
+            if self._scheduler is None:
+                from memos_core.scheduler.scheduler import MemScheduler
+
+                self._scheduler = MemScheduler(self._store, self._memory, self._searcher, self._clock)
+        return self._scheduler
+
     # -- closing --------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -731,6 +756,8 @@ class MOS:
             if self._closed:
                 return
             self._closed = True
+        if self._scheduler is not None:
+            self._scheduler.stop()
         self._pool.shutdown(wait=True)
         with ExitStack() as closing:  # all of it, whatever of it fails
             if self._scratch is not None:
@@ -749,6 +776,8 @@ class MOS:
         self._governance.after_fork()
         self._audit.after_fork()
         self._checkpoints.after_fork()
+        if self._scheduler is not None:
+            self._scheduler.after_fork()
         self._embedding.after_fork()
         self._indexes.after_fork()
         self._followers.after_fork()

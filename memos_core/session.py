@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 import msgspec
 
@@ -16,6 +16,7 @@ from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
 from memos_core.lifecycle.states import as_states
 from memos_core.plaintext.embedding import Floats
+from memos_core.plaintext.later import Adding
 from memos_core.plaintext.search import Order
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.reading.reader import read
@@ -100,6 +101,7 @@ class Session:
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
+    @overload
     def add(
         self,
         content: object,
@@ -119,7 +121,53 @@ class Session:
         state: str = "activated",
         conversation: str | None = None,
         vectors: Floats | None = None,
-    ) -> Added:
+        wait: Literal[True] = True,
+    ) -> Added: ...
+    @overload
+    def add(
+        self,
+        content: object,
+        *,
+        type: str | None = None,
+        id: str | None = None,
+        key: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        payload: Any = None,
+        occurred_at: datetime | None = None,
+        confidence: float | None = None,
+        indexed: bool = True,
+        links: Iterable[Link] = (),
+        expires_at: datetime | None = None,
+        visibility: Visibility = "shared",
+        state: str = "activated",
+        conversation: str | None = None,
+        vectors: Floats | None = None,
+        wait: Literal[False],
+        timeout: float | None = None,
+    ) -> Adding[Added]: ...
+    def add(
+        self,
+        content: object,
+        *,
+        type: str | None = None,
+        id: str | None = None,
+        key: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        payload: Any = None,
+        occurred_at: datetime | None = None,
+        confidence: float | None = None,
+        indexed: bool = True,
+        links: Iterable[Link] = (),
+        expires_at: datetime | None = None,
+        visibility: Visibility = "shared",
+        state: str = "activated",
+        conversation: str | None = None,
+        vectors: Floats | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+    ) -> Added | Adding[Added]:
         """Remember something. It is durable and can be found when this returns.
 
         The same message (by id, or by place or time, speaker and words) and the same piece of a document are stored
@@ -143,14 +191,18 @@ class Session:
             state: "generated" for what has to be validated (`activate`) before it is found.
             conversation: the thread it belongs to; None takes the session's.
             vectors: (things, dims) of your own; None has the store's embedder make them.
+            wait: False returns as soon as it is durable: it can be found by its words at once, and by meaning when a job has
+                run (`mos.scheduler.start()` or `memos worker` run jobs).
+            timeout: with `wait=False`, seconds to wait at most while too many jobs wait (`max_pending`); None: not at all.
 
         Returns:
-            The items, in the order given.
+            The items, in the order given; with `wait=False` a handle: `.ids`, `.status()`, `.wait()`, `.result()`, `.error()`.
 
         Raises:
             InvalidInput: what is wrong with it; nothing is stored.
             AlreadyExists: the id or key is in use.
             AccessDenied: the session may not write to one of its cubes.
+            QueueFull: too many jobs wait; nothing is stored.
         """
         drafts = self._drafts(
             content,
@@ -169,7 +221,15 @@ class Session:
             state=state,
             conversation=conversation,
         )
-        return self._view.add(drafts, vectors=vectors)
+        if wait:
+            if timeout is not None:
+                raise InvalidInput("timeout= is for wait=False: how long to wait for room in the queue of jobs")
+            return self._view.add(drafts, vectors=vectors)
+        if vectors is not None:
+            raise InvalidInput(
+                "wait=False has the store's embedder make the vectors later; with vectors= nothing is left to do"
+            )
+        return self._view.add_later(drafts, timeout=timeout or 0.0)
 
     def read(
         self,

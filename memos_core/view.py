@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -13,7 +14,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 import msgspec
 
 from memos_core.cube import MemCube
-from memos_core.errors import AccessDenied, Conflict, EmbedderMismatch, InvalidInput, ItemNotFound, VersionConflict
+from memos_core.errors import (
+    AccessDenied,
+    Conflict,
+    EmbedderMismatch,
+    InvalidInput,
+    ItemNotFound,
+    QueueFull,
+    VersionConflict,
+)
 from memos_core.events import event
 from memos_core.filters import F, Filter, Group, Where, parse_where
 from memos_core.governance.erasing import ErasureDesk, Wanted
@@ -21,6 +30,7 @@ from memos_core.governance.redacting import NOTHING, Rules, need_own_words, reda
 from memos_core.plaintext.commit import Outcome, Overtaken
 from memos_core.plaintext.embedding import Embedding, Floats
 from memos_core.plaintext.general import GeneralTextMemory, merged_from
+from memos_core.plaintext.later import Adding, check_room
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
 from memos_core.protocols.storage import RecordStore
@@ -30,10 +40,12 @@ from memos_core.types.access import Actor, Right
 from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
 from memos_core.types.items import Hits, LifecycleState, MemoryItem, Page, Version
+from memos_core.types.jobs import NewJob
 from memos_core.types.work import Record
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_PAUSE = 0.02  # seconds between two looks at whether a full queue has room
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
 
 
@@ -235,9 +247,64 @@ class CompositeView:
                     raise
                 if embedded is not None:
                     raise Overtaken from None
+        return self._added(outcomes)
+
+    def _added(self, outcomes: dict[str, list[Outcome]]) -> Added:
         first = next(cube for cube in self.write if cube.name == self._first)
         row = first.require(Right.READ)
         return Added(outcomes, self._first, lambda seqs: first.shown(self._memory.items(row, seqs)))
+
+    def add_later(self, drafts: Sequence[Draft], *, timeout: float = 0.0, action: str = "add") -> Adding[Added]:
+        """Store drafts without their vectors, and file the jobs that make those, all in one transaction.
+
+        Args:
+            drafts: as read.
+            timeout: seconds to wait at most while too many jobs wait already.
+            action: for the audit.
+
+        Raises:
+            QueueFull: too many jobs waited all that time; nothing is kept.
+            AccessDenied, AlreadyExists, ...: as for `add`.
+        """
+        until = time.monotonic() + timeout
+        with event("memos.add", cubes=[cube.name for cube in self.write], things=len(drafts), later=True) as heard:
+            while True:
+                try:
+                    adding = self._add_later(drafts, action)
+                    break
+                except QueueFull:
+                    if time.monotonic() + _PAUSE > until:
+                        raise
+                    time.sleep(_PAUSE)
+            heard.note(new=len(adding.added.new), jobs=adding.job_ids)
+        return adding
+
+    def _add_later(self, given: Sequence[Draft], action: str) -> Adding[Added]:
+        while True:
+            with self.operation():
+                self.check_writable()
+                rules = self.redaction()
+                drafts = redacted_drafts(given, rules, self._now()) if rules else given
+                prepared = self._memory.prepare_later(drafts)
+            jobs: list[int] = []
+            try:
+                with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
+                    outcomes: dict[str, list[Outcome]] = {}
+                    filed: list[NewJob] = []
+                    for cube in self.write:
+                        outcomes[cube.name] = cube.add(transaction, prepared, rules)
+                        filed += cube.embedding_jobs(transaction, drafts, outcomes[cube.name])
+                    if filed:
+                        check_room(transaction)
+                        jobs = transaction.file(filed)
+                break
+            except Overtaken:
+                continue
+            except EmbedderMismatch:
+                if not self._replaced(prepared.mark):
+                    raise
+        added = self._added(outcomes)
+        return Adding(self._store.jobs, jobs, added, added.ids)
 
     def redaction(self) -> Rules:
         """What the cubes written to have taken out before anything is stored: what goes to several, all of them take out."""

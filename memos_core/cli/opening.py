@@ -48,7 +48,7 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
     if settings.config:
         from memos_core.config import read_config
 
-        arguments = read_config(Path(settings.config)).arguments()
+        arguments = read_config(Path(settings.config)).arguments() | {"scheduler": False}  # `memos worker` runs jobs
     else:
         arguments = {"location": settings.store or os.environ.get("MEMOS_STORE") or DEFAULT_STORE}
     if os.environ.get("MEMOS_CACHE") and not arguments.get("cache"):

@@ -41,6 +41,8 @@ _SECTIONS: Final = {
     "Look after": {
         "backup": "backup",
         "doctor": "doctor",
+        "jobs": "jobs",
+        "worker": "jobs",
         "vacuum": "doctor",
         "stats": "upkeep",
         "verify": "upkeep",

@@ -20,7 +20,7 @@ from memos_core.types.items import SourceRef
 from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs
 
 # Actions whose versions say what a source said; any other is somebody's decision about the item.
-READING = frozenset({"add", "ingest"})
+READING = frozenset({"add", "ingest", "embed"})
 Status = Literal["added", "known", "changed", "removed"]
 
 

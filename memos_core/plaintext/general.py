@@ -20,6 +20,7 @@ from memos_core.stores.index.cube_index import indexed_text
 from memos_core.stores.index.moments import EVERYTHING, Look
 from memos_core.types.inputs import Draft
 from memos_core.types.items import IdMaker, LifecycleState, Link, MemoryItem, Version
+from memos_core.types.jobs import embed_jobs
 from memos_core.types.work import Body, CubeRow, Head, Put, Record, VectorBlobs, micros
 
 
@@ -133,6 +134,18 @@ class GeneralTextMemory:
         skipped = frozenset(findable).difference(wanted) if vectors is None else frozenset[int]()
         return Prepared(tuple(drafts), skipped, tuple(blobs), tuple(draft.id or next(ids) for draft in drafts), mark)
 
+    def prepare_later(self, drafts: Sequence[Draft]) -> Prepared:
+        """Give drafts ids; their vectors come later.
+
+        Raises:
+            EmbedderMismatch: the store's vectors are those of another embedder by now.
+        """
+        self.embedding.confirm()
+        self.embedding.claim()
+        ids = iter(self._ids.make(len(drafts)))
+        named = tuple(draft.id or next(ids) for draft in drafts)
+        return Prepared(tuple(drafts), frozenset(), (None,) * len(drafts), named, self.embedding.mark)
+
     def add(self, transaction: Transaction, cube: CubeRow, prepared: Prepared) -> list[Outcome]:
         """Store prepared drafts in a cube that the transaction has locked; one outcome each, in order.
 
@@ -173,6 +186,17 @@ class GeneralTextMemory:
         if puts:
             transaction.put(cube, puts)
         return [Outcome(put.id, 0, "removed") for put in puts]
+
+    def embed_what_lacks(self, transaction: Transaction, cube: CubeRow, ids: Sequence[str] | None = None) -> None:
+        """File the jobs that give vectors to items of a locked cube that have none: those of an older moment, say.
+
+        Args:
+            ids: only these; None for all.
+        """
+        if self.embedding.record.dims:
+            jobs = embed_jobs(cube.number, transaction.without_vectors(cube, ids))
+            if jobs:
+                transaction.file(jobs)
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -480,7 +504,7 @@ class GeneralTextMemory:
         seen = self._seen(cube, head, reader)
         if not seen:
             raise ItemNotFound(f"no item {id!r} in cube {cube.name!r}")
-        return [record.to_version() for record in seen]
+        return [record.to_version() for record in seen if record.op != "embed"]
 
     def items(self, cube: CubeRow, seqs: Sequence[int]) -> list[MemoryItem]:
         """The items that these changes made, in that order."""

@@ -40,7 +40,7 @@ def rewind(
 ) -> RolledBack:
     """Make the current state of a cube the one after change `as_of`, by new versions; those before stay in the log.
 
-    Items that say the same as then are left alone. Vectors are those of then.
+    Items that say the same as then are left alone. Vectors are those of then, or those that came later for the same version.
 
     Args:
         store: the truth.
@@ -61,11 +61,14 @@ def rewind(
 def _differing(store: RecordStore, cube: CubeRow, as_of: int) -> list[_Step]:
     """The items that stand otherwise than they stood after a change, in the order of their last changes."""
     newest: dict[int, Record] = {}
+    embedded: dict[tuple[int, int], int] = {}  # item, version -> number of the change that brought its vectors
     before: dict[int, int] = {}  # item -> number of the change that it stood at then; 0 where it did not exist
     for start in range(as_of, cube.seq, _SLICE):
         for record in store.records(cube, range(start + 1, min(start + _SLICE, cube.seq) + 1)).values():
             before.setdefault(record.item, record.prev)
             newest[record.item] = record
+            if record.op == "embed":
+                embedded[record.item, record.version] = record.vectors_of
     then = store.records(cube, sorted(seq for seq in before.values() if seq))
     steps = []
     for item, now in sorted(newest.items(), key=lambda each: each[1].seq):
@@ -78,6 +81,8 @@ def _differing(store: RecordStore, cube: CubeRow, as_of: int) -> list[_Step]:
             continue
         if past is not None and (past.text, past.body, past.state) == (now.text, now.body, now.state):
             continue
+        if past is not None and not past.vectors_of:
+            past = msgspec.structs.replace(past, vectors_of=embedded.get((item, past.version), 0))
         steps.append(_Step(now, past))
     return steps
 

@@ -254,7 +254,7 @@ class Searcher:
         after = None if cursor is None else decode(cursor, asked)
         if after is not None:
             places = _as_before(places, after)
-        keys: list[tuple[float, str, int]] = []
+        keys: list[tuple[float, str, int, int]] = []
         row_of: dict[str, CubeRow] = {}
         seen: dict[str, int] = {}
         sign = -1.0 if newest_first else 1.0
@@ -266,18 +266,20 @@ class Searcher:
                 rows = index.matching(where, index.moment(place.as_of, place.look, unindexed=True).rows)
                 seen[place.cube.name] = index.seq if place.as_of is None else place.as_of
                 times, seqs = index.table[_COLUMN_OF[order]][rows], index.table["seq"][rows]
-                own = zip((sign * times).tolist(), (sign * seqs).astype(np.int64).tolist(), strict=True)
-                keys.extend((time, place.cube.name, seq) for time, seq in own)
+                # of one time: in the order in which they were added; a later change (its vectors, say) moves none of them
+                places_of = index.table["item"][rows] * (-1 if newest_first else 1)
+                own = zip((sign * times).tolist(), places_of.tolist(), seqs.tolist(), strict=True)
+                keys.extend((time, place.cube.name, item, seq) for time, item, seq in own)
         keys.sort()
         if after is not None:
-            keys = [key for key in keys if key > after.after]
+            keys = [key for key in keys if key[:3] > after.after]
         shown = keys[:limit]
         items: dict[tuple[str, int], MemoryItem] = {}
         for name, row in row_of.items():
-            own_seqs = [abs(seq) for _, cube, seq in shown if cube == name]
+            own_seqs = [seq for _, cube, _, seq in shown if cube == name]
             items.update({(name, seq): record.to_item() for seq, record in self._store.records(row, own_seqs).items()})
-        more = encode(Cursor(asked, seen, shown[-1], at=places[0].look.at)) if len(keys) > limit else None
-        return Page([items[cube, abs(seq)] for _, cube, seq in shown], cursor=more)
+        more = encode(Cursor(asked, seen, shown[-1][:3], at=places[0].look.at)) if len(keys) > limit else None
+        return Page([items[cube, seq] for _, cube, _, seq in shown], cursor=more)
 
 
 def _as_before(places: Sequence[Place], after: Cursor) -> Sequence[Place]:

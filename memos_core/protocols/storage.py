@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.protocols.copying import Filling, Snapshot
+from memos_core.protocols.work import JobStore
 from memos_core.types.access import Grant, Right
 from memos_core.types.erasure import Erasing, ErasurePlan, ErasureRecord, Hold
+from memos_core.types.jobs import Done, NewJob
 from memos_core.types.work import (
     AuditEntry,
     Body,
@@ -63,6 +65,13 @@ class Transaction(Protocol):
     def heads_by_dedup(self, cube: CubeRow, identities: Sequence[int]) -> dict[int, Head]:
         """Where the items read from these messages or spans stand, by 64-bit identity."""
 
+    def without_vectors(self, cube: CubeRow, ids: Sequence[str] | None = None) -> list[str]:
+        """Ids of the items of a locked cube whose newest version search may find but has no vectors, in no order.
+
+        Args:
+            ids: only of these; None for all.
+        """
+
     def reserve_positions(self, cube: CubeRow, conversation: str, count: int, at_least: int = 0) -> int:
         """The first of `count` places at the end of a conversation, now taken."""
 
@@ -71,6 +80,19 @@ class Transaction(Protocol):
 
         Raises:
             VersionConflict: an item has moved on since its `head` was read; nothing is kept.
+        """
+
+    def file(self, jobs: Sequence[NewJob]) -> list[int]:
+        """File jobs, which are there when this is committed, and only then; the ids, in order."""
+
+    def waiting(self, at_most: int) -> int:
+        """How many jobs wait; at most so many are counted."""
+
+    def end_jobs(self, done: Sequence[Done]) -> None:
+        """End jobs together with everything else that this transaction does.
+
+        Raises:
+            JobStopped: one of them belongs to somebody else by now; nothing is kept.
         """
 
     def set_policy(self, cube: CubeRow, policy: str | None) -> None:
@@ -123,6 +145,10 @@ class RecordStore(Protocol):
     @property
     def name(self) -> str:
         """Where it is, for messages."""
+
+    @property
+    def jobs(self) -> JobStore:
+        """Background work that is filed."""
 
     def close(self) -> None:
         """Let go of everything. Doing it twice does nothing."""

@@ -130,7 +130,7 @@ class JobCopy(msgspec.Struct, frozen=True, array_like=True):
     job: int
     kind: str
     key: str | None
-    cube: int | None
+    cube: int
     state: str
     priority: int
     attempts: int
@@ -138,6 +138,16 @@ class JobCopy(msgspec.Struct, frozen=True, array_like=True):
     payload: str
     error: str | None
     created: int
+    lane: str = ""
+    waiting: int = 0
+    rank: int = 0
+    max_attempts: int = 1
+    every: int = 0
+    fence: int = 0
+    cancelling: int = 0
+    result: str | None = None
+    started: int | None = None
+    finished: int | None = None
 
 
 class HoldCopy(msgspec.Struct, frozen=True, array_like=True):

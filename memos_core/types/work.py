@@ -19,7 +19,7 @@ from memos_core.types.items import (
     Version,
 )
 
-Op = Literal["add", "update", "delete", "restore", "move", "erase", "scrub"]
+Op = Literal["add", "update", "delete", "restore", "move", "embed", "erase", "scrub"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -131,7 +131,8 @@ class Put(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: of the item.
-        op: what happens: "add" makes the item, the others need its `head`.
+        op: what happens: "add" makes the item, the others need its `head`. "embed" repeats the version that `head` is at, with
+            `vectors`: it is a change of the log, so that everybody who follows it learns of the vectors, but no version.
         text: None for a deletion.
         body: None for a deletion.
         state: after the change.
@@ -160,9 +161,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         seq: number of the change in the cube.
         item: the store's own number of the item.
         id: of the item.
-        version: of the item, from 1.
+        version: of the item, from 1. Changes that only bring vectors repeat it.
         op: what made it.
-        prev: number of the change that made the version before; 0 for the first.
+        prev: number of the change of the item before; 0 for the first.
         state: after the change.
         vectors_of: number of the change that holds its vectors; 0 for none.
         text: None for a deletion.

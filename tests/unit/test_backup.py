@@ -167,12 +167,36 @@ def test_a_restored_store_searches_and_goes_on(mos: MOS, tmp_path: Path, place: 
 def test_jobs_come_back_and_belong_to_nobody(mos: MOS, tmp_path: Path, place: Path) -> None:
     with sqlite3.connect(tmp_path / "memory" / "memos.db") as database:
         for job in (1, 2):
-            row = (job, "extract", f"k{job}", 1, "ready", 0, 0, 5, 99, "{}", None, 4)
-            database.execute(f"INSERT INTO jobs VALUES ({','.join('?' * 12)})", row)
+            row: dict[str, object] = {
+                "job": job,
+                "kind": "extract",
+                "key": f"k{job}",
+                "cube": 1,
+                "lane": "",
+                "state": "running",
+                "waiting": 0,
+            }
+            row |= {
+                "priority": 0,
+                "rank": 5,
+                "attempts": 1,
+                "max_attempts": 8,
+                "run_at": 5,
+                "every": 0,
+                "leased_until": 99,
+            }
+            row |= {"worker": "w", "fence": 1, "cancelling": 0, "payload": "{}", "created": 4}
+            names = ",".join(row)
+            database.execute(f"INSERT INTO jobs ({names}) VALUES ({','.join('?' * len(row))})", tuple(row.values()))
     database.close()
     assert mos.backup(place).new_bytes > 0
     rows = restored(place, tmp_path / "again")
-    assert [(row[0], row[8]) for row in rows["jobs"]] == [(1, None), (2, None)]
+    assert [(row[0], row[5], row[13], row[14]) for row in rows["jobs"]] == [
+        (1, "running", None, None),
+        (2, "running", None, None),
+    ]
+    with MOS.open(tmp_path / "again") as again:
+        assert {job.id for _ in range(2) for job in again.store.jobs.lease("w", 1, seconds=60)} == {1, 2}
     with sqlite3.connect(tmp_path / "memory" / "memos.db") as database:
         database.execute("DELETE FROM jobs")
     database.close()

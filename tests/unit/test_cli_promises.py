@@ -17,7 +17,7 @@ COMMANDS = (
     *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
-    *("version", "diff", "fork", "audit"),
+    *("version", "diff", "fork", "audit", "jobs", "worker"),
     *("erase", "export-subject", "hold", "release", "holds"),
 )
 READING = (
@@ -27,7 +27,7 @@ READING = (
     *(["backup", "safe"], ["vacuum"], ["archive", "x"], ["activate", "x"], ["freeze", "x"], ["unfreeze", "x"]),
     *(["merge", "x", "y", "--text", "z"], ["explain", "x"], ["lineage", "x"], ["policy", "x"], ["retain"]),
     *(["diff", "x"], ["diff", "--since", "1"], ["fork", "x", "alice/y"]),
-    *(["rollback", "--as-of", "1"],),
+    *(["rollback", "--as-of", "1"], ["jobs"], ["jobs", "show", "1"], ["jobs", "retry", "--all"], ["worker", "--once"]),
 )
 
 

@@ -14,15 +14,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
-from memos_core.errors import StoreDamaged, VersionConflict
+from memos_core.errors import JobStopped, StoreDamaged, VersionConflict
 from memos_core.stores.sql import audit, forking, grants, holds, schema
 from memos_core.stores.sql.databases import SqlDatabase
+from memos_core.stores.sql.job_rows import JobRows
 from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.access import Right
 from memos_core.types.erasure import Erasing, ErasurePlan
+from memos_core.types.jobs import Done, NewJob
 from memos_core.types.work import Body, CubeRow, Head, Put, VectorBlobs, from_micros, micros
 
 _encode = msgspec.json.Encoder().encode
@@ -72,6 +74,8 @@ class WriteTransaction:
         self._at = at
         self._locked: dict[int, _Counter] = {}
         self._written: tuple[_Counter, int, bytes] | None = None  # an audit entry: its cube, number and hash
+        self._ended: list[Done] = []
+        self.filed = False  # whether there is anything new for workers
         self.entries: dict[int, int] = {}  # number of the audit entry that was written for each cube
 
     @property
@@ -166,6 +170,27 @@ class WriteTransaction:
         """Where the items read from these messages or spans stand, by 64-bit identity."""
         return heads_by(self._connection, self._statements, cube.number, "dedup", identities)
 
+    def without_vectors(self, cube: CubeRow, ids: Sequence[str] | None = None) -> list[str]:
+        """Ids of the items of a locked cube whose newest version search may find but has no vectors, in no order.
+
+        Args:
+            ids: only of these; None for all.
+        """
+        spans = spans_of(self._connection, self._statements, cube)
+        v, i = schema.versions.c, schema.items.c
+        query = (
+            select(i.id, v.body)
+            .select_from(schema.items)
+            .join(schema.versions, v.place == spans.place_of(i.head))
+            .where(i.cube == cube.number, i.deleted == 0, v.vectors_of == 0, v.text.is_not(None))
+        )
+        found: list[tuple[str, str]] = []
+        slices = [None] if ids is None else [ids[start : start + 500] for start in range(0, len(ids), 500)]
+        for some in slices:
+            narrowed = query if some is None else query.where(i.id.in_(some))
+            found += [(row[0], row[1]) for row in self._connection.execute(narrowed)]
+        return [id for id, body in found if decode_body(body).indexed]
+
     def reserve_positions(self, cube: CubeRow, conversation: str, count: int, at_least: int = 0) -> int:
         """The first of `count` places at the end of a conversation, now taken.
 
@@ -219,6 +244,7 @@ class WriteTransaction:
         versions: list[tuple[Any, ...]] = []
         vectors: list[tuple[Any, ...]] = []
         base = position(cube.number, 0)
+        repeated = self._batches_of([base + one.head.seq for one in puts if one.op == "embed" and one.head is not None])
         for seq, (one, salt) in enumerate(zip(puts, salts, strict=True), first):
             head, body = one.head, one.body
             place = base + seq
@@ -227,7 +253,7 @@ class WriteTransaction:
                 item, version, prev = place, 1, 0
                 items.append((place, cube.number, one.id, key, seq, 1, 0, one.dedup, counter.at))
             else:
-                item, version, prev = head.item, head.version + 1, head.seq
+                item, version, prev = head.item, head.version + (one.op != "embed"), head.seq
                 moved.append((seq, version, int(body is None), key, item))
             vectors_of = seq if one.vectors is not None else one.vectors_of
             encoded = None if body is None else _encode(body).decode()
@@ -241,7 +267,7 @@ class WriteTransaction:
                 one.op,
                 str(one.state),
                 prev,
-                batch,
+                repeated.get(base + prev, batch) if one.op == "embed" else batch,
                 vectors_of,
                 one.text,
                 encoded,
@@ -257,6 +283,50 @@ class WriteTransaction:
         self._statements.insert(self._connection, schema.vectors, VECTOR_COLUMNS, vectors)
         self._put_links(cube, puts, first, base)
         return first
+
+    def _batches_of(self, places: Sequence[int]) -> dict[int, int]:
+        """The audit entries of the versions at these places.
+
+        What repeats a version names the entry of that one: who said it, and when, stays what it was. (A fork repeats what it
+        shares under an entry of its own, as it has no other.)
+        """
+        c = schema.versions.c
+        rows = self._statements.run_list(
+            self._connection,
+            "batches of",
+            lambda members: select(c.place, c.batch).where(c.place.in_(members)),
+            places,
+        )
+        return {row[0]: row[1] for row in rows} if places else {}
+
+    # -- jobs -------------------------------------------------------------------------------------------------------
+
+    def file(self, jobs: Sequence[NewJob]) -> list[int]:
+        """File jobs, which are there when this is committed, and only then; the ids, in order."""
+        self.filed = True
+        return self._jobs.file(jobs)
+
+    def waiting(self, at_most: int) -> int:
+        """How many jobs wait; at most so many are counted."""
+        return self._jobs.count(at_most)
+
+    def end_jobs(self, done: Sequence[Done]) -> None:
+        """End jobs together with everything else that this transaction does.
+
+        Raises:
+            JobStopped: one of them belongs to somebody else by now; nothing is kept.
+        """
+        held = self._jobs.finish(done)
+        self._ended.extend(done)
+        lost = [str(each.job.id) for each in done if each.job.id not in held]
+        if lost:
+            raise JobStopped(
+                f"job {', '.join(lost)} belongs to another worker by now, or was cancelled; nothing is kept"
+            )
+
+    @property
+    def _jobs(self) -> JobRows:
+        return JobRows(self._connection, self._statements, self._database, self._at)
 
     def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:
         """Set the rights of a grantee on a cube; none takes them away. Audited even where no item changes."""
@@ -425,8 +495,13 @@ class WriteTransaction:
 
         Locking the cube waits until the server has done with it; then its audit entry is there, or it is not.
         """
-        if self._written is None:
-            return True  # it wrote nothing
+        if self._written is None:  # it wrote nothing, but may have ended jobs
+            jobs = JobRows(connection, self._statements, self._database, self._at).get([e.job.id for e in self._ended])
+            return all(
+                job.state == "done" and job.fence == each.job.fence
+                for each in self._ended
+                if (job := jobs.get(each.job.id))
+            )
         cube, number, chain = self._written
         self._database.lock(connection, f"cube {cube.name}")  # it may have been made by this very transaction
         c, b = schema.cubes.c, schema.batches.c

@@ -241,9 +241,9 @@ def check_chain(
             if row["first_seq"] != covered + 1:
                 yield f"audit entry {number} covers change {row['first_seq']} on, expected {covered + 1}"
             covered = row["last_seq"]
-            for seq, batch, written in _covered(connection, cube, row["first_seq"], row["last_seq"]):
+            for seq, batch, written, repeats in _covered(connection, cube, row["first_seq"], row["last_seq"]):
                 digests.append(written)
-                if batch != number:
+                if batch != (number if repeats is None else repeats):
                     yield f"change {seq} names audit entry {batch}, it was written with entry {number}"
         if audit.merkle_root(digests) != row["root"]:
             yield f"audit entry {number}: the changes it covers are not those that were written"
@@ -293,13 +293,24 @@ def _check_signed(connection: Connection, cube: CubeRow) -> Iterator[str]:
         yield f"the cube says that its newest signed checkpoint is of entry {said}; the newest that is there is of {newest}"
 
 
-def _covered(connection: Connection, cube: CubeRow, first: int, last: int) -> Iterator[tuple[int, int, bytes]]:
-    """(change, the audit entry it names, its digest) of the changes from one to another."""
+def _covered(
+    connection: Connection, cube: CubeRow, first: int, last: int
+) -> Iterator[tuple[int, int, bytes, int | None]]:
+    """(change, the audit entry it names, its digest, the entry that it should name if it repeats a version of the cube's own)
+    of the changes from one to another.
+    """
     base = position(cube.number, 0)
     places = _v.place.between(base + first, base + last)
-    query = select(_v.place, _v.batch, _v.digest).where(places).order_by(_v.place)
-    for place, batch, written in connection.execute(query).fetchall():
-        yield seq_of(place), batch, written
+    before = schema.versions.alias("before")
+    query = (
+        select(_v.place, _v.batch, _v.digest, before.c.batch)
+        .select_from(schema.versions)
+        .outerjoin(before, (_v.op == "embed") & (before.c.place == _v.prev + base))
+        .where(places)
+        .order_by(_v.place)
+    )
+    for place, batch, written, repeats in connection.execute(query).fetchall():
+        yield seq_of(place), batch, written, repeats
 
 
 def _types(row: Mapping[Any, Any]) -> str | None:

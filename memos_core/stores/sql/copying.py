@@ -29,7 +29,10 @@ from memos_core.types.work import VectorBlobs
 
 _v, _i, _x = schema.versions.c, schema.items.c, schema.vectors.c
 _SLICE = 2000
-_JOB = ("job", "kind", "key", "cube", "state", "priority", "attempts", "run_at", "payload", "error", "created")
+_JOB = (
+    *("job", "kind", "key", "cube", "state", "priority", "attempts", "run_at", "payload", "error", "created"),
+    *("lane", "waiting", "rank", "max_attempts", "every", "fence", "cancelling", "result", "started", "finished"),
+)
 _ENTRY = ("number", "actor", "action", "first_seq", "last_seq", "at", "salt", "root", "hash", "sealed")
 _CHECKPOINT = ("number", "hash", "at", "after", "key", "signature")
 _HOLD = ("target", "reason", "placed_by", "at")
@@ -129,7 +132,7 @@ class SqlSnapshot:
     def _change(self, cube: CubeCopy, row: Sequence[Any]) -> ChangeCopy:
         place, item, id_, version, op, state, prev, batch, vectors_of, dedup, text, body, salt, digest = row[:14]
         dense, tokens, crc = row[14:]
-        own = dedup if version == 1 else None
+        own = dedup if seq_of(place) == seq_of(item) else None
         facts = (op, state, prev, batch, vectors_of, own, text, body, salt, digest, dense, tokens)
         copied = self._copied(ChangeCopy, (seq_of(place), seq_of(item), id_, version, *facts))
         header = audit.header_of(id_, version, op, state, prev)
@@ -234,7 +237,7 @@ class SqlFilling:
         base = position(cube.number, 0)
         newest = {row.first: row for row in rows}
         heads = {first: _head(base, cube.number, row) for first, row in newest.items()}
-        new = {row.first: row for row in rows if row.version == 1}
+        new = {row.first: row for row in rows if row.seq == row.first}
         moved = [heads[first] for first in newest if first not in new]
         if moved:
             self._free_keys(moved)
@@ -274,7 +277,7 @@ class SqlFilling:
     def _links(self, number: int, base: int, newest: Mapping[int, ChangeCopy]) -> None:
         """Links of the items as these changes leave them. Most items have none."""
         c = schema.links.c
-        again = [{"in_cube": number, "of_item": base + first} for first, row in newest.items() if row.version > 1]
+        again = [{"in_cube": number, "of_item": base + first} for first, row in newest.items() if row.seq != row.first]
         if again:
             statement = delete(schema.links).where(c.cube == bindparam("in_cube"), c.item == bindparam("of_item"))
             self._connection.execute(statement, again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
@@ -58,6 +59,9 @@ class SqlDatabase(Protocol):
 
     def change_token(self) -> int:
         """Differs from the last one exactly when anybody has committed since."""
+
+    def wait_for_commit(self, seconds: float, sooner: threading.Event) -> None:
+        """Return when anybody may have committed, when an event is set, or after so many seconds."""
 
     def lineage(self) -> int:
         """Differs from the last one where what was read before may be gone."""

@@ -37,6 +37,7 @@ from memos_core.stores.sql.databases import CopyIn, Kept
 APPLICATION_ID = 0x6D656D6F  # "memo": tells our files from other people's SQLite files
 PAGE_BYTES = 8192
 _T = TypeVar("_T")
+_LOOK = 0.05  # seconds between two looks at whether others have committed, of who waits for that
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
 
@@ -210,6 +211,17 @@ class Database:
                 self._watch = self._retried(self._raw_connection, None)
             watch = self._watch
             return int(self._retried(lambda: watch.execute("PRAGMA data_version").fetchone()[0], None))
+
+    def wait_for_commit(self, seconds: float, sooner: threading.Event) -> None:
+        """Return when anybody may have committed, when an event is set, or after so many seconds.
+
+        Other processes are noticed within 50 ms: asking takes microseconds.
+        """
+        until = time.monotonic() + seconds
+        token = self.change_token()
+        while not sooner.wait(max(0.0, min(_LOOK, until - time.monotonic()))):
+            if time.monotonic() >= until or self.change_token() != token:
+                return
 
     def facts(self) -> dict[str, str | int]:
         """What SQLite says of itself and of this file."""

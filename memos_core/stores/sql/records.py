@@ -22,6 +22,7 @@ from memos_core.stores.sql.changes import WriteTransaction, decode_body, vector_
 from memos_core.stores.sql.copying import SqlFilling, SqlSnapshot
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.erasing_plan import Finder, held
+from memos_core.stores.sql.jobs import SqlJobs
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
 from memos_core.stores.sql.schema import cube_of, position, seq_of
 from memos_core.stores.sql.spans import Piece, Spans, own_spans, spans_of
@@ -82,6 +83,7 @@ class SqlStore:
         self._now = now
         self._statements = Statements(database)
         self._threads = threading.local()
+        self.jobs = SqlJobs(database, self._statements, now)
         self._written: Callable[[Mapping[int, int]], None] | None = None
         self._forked: dict[tuple[int, int, int, int], Spans] = {}  # of forks, as they were found
         with database.reading() as connection:
@@ -242,8 +244,10 @@ class SqlStore:
             query = (
                 select(_b.at)
                 .select_from(schema.versions)
-                .join(schema.batches, (_b.number == _v.batch) & (_b.cube == cube_of(place)))
-                .where(_v.place == place)
+                .join(schema.batches, (_b.number >= _v.batch) & (_b.cube == cube_of(place)))
+                .where(_v.place == place, _b.last_seq >= seq)
+                .order_by(_b.number)  # what brings vectors names the entry of the version that it repeats
+                .limit(1)
             )
             found = connection.execute(query).scalar()
         if found is None:
@@ -554,6 +558,8 @@ class SqlStore:
             made.append(transaction)
             yield transaction
             transaction.finish()
+        if made[0].filed:
+            self.jobs.news.set()
         if self._written is not None and made[0].entries:
             self._written(made[0].entries)
 

@@ -67,8 +67,9 @@ details = _table("details", integers="cube number", texts="detail", blobs="salt"
 checkpoints = _table("checkpoints", integers="cube number at after", texts="key", blobs="hash signature")
 jobs = _table(
     "jobs",
-    integers="job cube priority attempts run_at leased_until created",
-    texts="kind key state payload error",
+    integers="job cube waiting priority rank attempts max_attempts run_at every leased_until fence cancelling created started "
+    "finished",
+    texts="kind key lane state worker payload error result",
 )
 grants = _table("grants", integers="cube granted_at expires_at", texts="grantee rights granted_by")
 holds = _table("holds", integers="cube at", texts="target reason placed_by")

@@ -65,6 +65,25 @@ class Statements:
             bound.update(values or {})
             yield from self.run(connection, (key, size), sized, bound).fetchall()
 
+    def write_list(
+        self,
+        connection: Connection,
+        key: object,
+        build: Callable[[list[BindParameter[Any]]], Statement],
+        members: Sequence[Any],
+        values: dict[str, Any],
+    ) -> None:
+        """As `run_list`, for a statement that answers nothing; doing the same to a member twice must do no harm."""
+        for start in range(0, len(members), _SIZES[-1]):
+            piece = list(members[start : start + _SIZES[-1]])
+            size = next(size for size in _SIZES if size >= len(piece))
+            piece.extend(piece[-1:] * (size - len(piece)))
+
+            def sized(size: int = size) -> Statement:
+                return build([bindparam(name) for name in _MEMBERS[:size]])
+
+            self.run_each(connection, (key, size), sized, [{**dict(zip(_MEMBERS, piece, strict=False)), **values}])
+
     def insert(self, connection: Connection, table: TableClause, columns: tuple[str, ...], rows: Iterable[Any]) -> None:
         """Insert rows given as tuples in the order of `columns`."""
         rows = rows if isinstance(rows, list) else list(rows)

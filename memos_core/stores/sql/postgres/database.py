@@ -33,6 +33,7 @@ from memos_core.stores.sql.postgres.connecting import Connection as Raw
 from memos_core.stores.sql.postgres.connecting import Connector
 from memos_core.stores.sql.postgres.faults import GONE, coming_back, translate, words_of
 from memos_core.stores.sql.postgres.freshness import Freshness
+from memos_core.stores.sql.postgres.listening import Listening
 from memos_core.stores.sql.postgres.schemas import prepare_schema
 from memos_core.stores.sql.postgres.url import PostgresUrl
 
@@ -86,6 +87,7 @@ class PostgresDatabase:
         self.freshness = Freshness(
             self._connector, name=self.name, channel=self._channel, poll=url.poll if url.eventual else None
         )
+        self._listening = Listening(self._connector, self._channel)
         # A writer may read beside its transaction: half of the connections stay free for that.
         self._writers = self._free_writers()
         self.engine = self._make_engine()
@@ -346,6 +348,9 @@ class PostgresDatabase:
         connection.exec_driver_sql(
             "SELECT setval('cube_numbers', (SELECT coalesce(max(cube), 0) + 1 FROM cubes), false)"
         )
+        connection.exec_driver_sql(
+            "SELECT setval(pg_get_serial_sequence('jobs', 'job'), (SELECT coalesce(max(job), 0) + 1 FROM jobs), false)"
+        )
         for table in TABLES:
             connection.exec_driver_sql(f"ANALYZE {table}")
 
@@ -375,6 +380,12 @@ class PostgresDatabase:
                 return self.freshness.token()
 
         return self.repeated(ask)
+
+    def wait_for_commit(self, seconds: float, sooner: threading.Event) -> None:
+        """Return when anybody may have committed, when an event is set, or after so many seconds."""
+        if self._closed:
+            raise StoreClosed(f"{self.name} is closed")
+        self._listening.wait(seconds, sooner)
 
     def lineage(self) -> int:
         """Differs from the last one where what was read before may be gone: after a failover, say."""
@@ -438,12 +449,14 @@ class PostgresDatabase:
         self._closed = True
         with suppress(psycopg.Error):
             self.freshness.close()
+            self._listening.close()
         self.engine.dispose()
 
     def after_fork(self) -> None:
         """Forget all connections without closing them."""
         self._writers = self._free_writers()
         self.freshness.after_fork()
+        self._listening.after_fork()
         self.engine.dispose(close=False)
 
 

@@ -1,0 +1,1 @@
+"""Background work: durable jobs, who runs them, and when."""

@@ -1,0 +1,1 @@
+"""The kinds of jobs that memos brings, one file each."""
