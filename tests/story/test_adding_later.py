@@ -261,3 +261,17 @@ def test_awaited(tmp_path: Path, embedder: Slow) -> None:
             assert await adding.error() is None
 
     asyncio.run(tell())
+
+
+def test_what_is_erased_before_its_vectors_come_leaves_the_others_theirs(mos: MOS, embedder: Slow) -> None:
+    alice = mos.session("alice")
+    alice.add(["something first", "something secret", "something last"], wait=False)
+    secret = alice.list(newest_first=False)[1].id
+    assert secret in str(mos.scheduler.jobs()[0].payload)
+    alice.erase([secret], reason="asked for")
+    assert secret not in str(mos.scheduler.jobs())
+    mos.scheduler.run_pending()
+    assert (vectors(mos), "something secret" in embedder.asked) == (2, False)
+    alice.erase([alice.list()[0].id], reason="asked for")
+    assert vectors(mos) == 1
+    assert mos.verify() == []

@@ -304,11 +304,11 @@ class WriteTransaction:
     def file(self, jobs: Sequence[NewJob]) -> list[int]:
         """File jobs, which are there when this is committed, and only then; the ids, in order."""
         self.filed = True
-        return self._jobs.file(jobs)
+        return self.jobs.file(jobs)
 
     def waiting(self, at_most: int) -> int:
         """How many jobs wait; at most so many are counted."""
-        return self._jobs.count(at_most)
+        return self.jobs.count(at_most)
 
     def end_jobs(self, done: Sequence[Done]) -> None:
         """End jobs together with everything else that this transaction does.
@@ -316,7 +316,7 @@ class WriteTransaction:
         Raises:
             JobStopped: one of them belongs to somebody else by now; nothing is kept.
         """
-        held = self._jobs.finish(done)
+        held = self.jobs.finish(done)
         self._ended.extend(done)
         lost = [str(each.job.id) for each in done if each.job.id not in held]
         if lost:
@@ -325,7 +325,8 @@ class WriteTransaction:
             )
 
     @property
-    def _jobs(self) -> JobRows:
+    def jobs(self) -> JobRows:
+        """The jobs of the store; for what belongs to the store itself."""
         return JobRows(self._connection, self._statements, self._database, self._at)
 
     def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:

@@ -27,7 +27,7 @@ from memos_core.types.items import LifecycleState
 from memos_core.types.work import CubeRow, Head, Put
 
 _v, _i, _b, _l, _d = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c, schema.details.c
-_c, _g, _j, _s, _t = schema.cubes.c, schema.grants.c, schema.jobs.c, schema.store.c, schema.conversations.c
+_c, _g, _s, _t = schema.cubes.c, schema.grants.c, schema.store.c, schema.conversations.c
 ERASING: Final = ("erase", "scrub")  # changes that account for bytes that are gone
 _json = msgspec.json.Encoder().encode
 
@@ -183,12 +183,11 @@ class _Work:
                 self._touched.add(cube)
 
     def _jobs(self, going: Sequence[Member], names: Collection[str]) -> None:
-        """Work that was filed for them: it would say what they said, and there is nothing left to do."""
+        """Work that was filed for them: nothing is left to do of it, and it must not name them any more."""
         told = {_json(id).decode() for _, id in self._found.old_ids} | {_json(name).decode() for name in names}
         told |= {_json(text).decode()[1:-1] for text in self._found.plan.words.texts}
-        for job, *said in self._connection.execute(select(_j.job, _j.payload, _j.error, _j.key)).fetchall():
-            if any(each in text for text in said if text for each in told):
-                self._connection.execute(delete(schema.jobs).where(_j.job == job))
+        gone = {id for _, id in self._found.old_ids} | set(names)
+        self._transaction.jobs.scrub(gone, lambda text: any(each in text for each in told))
 
     def subject(self, subject: str, cubes: Collection[int]) -> None:
         """What bears the name of an actor: audit entries, grants, cubes, holds."""

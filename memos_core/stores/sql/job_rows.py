@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -353,6 +353,29 @@ class JobRows:
         self.settle((job.cube, job.lane) for job in tried)
         return [job.id for job in tried]
 
+    def scrub(self, gone: Collection[str], names: Callable[[str], bool]) -> None:
+        """Have no job name what has been erased: it goes from lists in payloads; what names it elsewhere is emptied, and
+        cancelled if it has not ended.
+
+        Args:
+            gone: ids.
+            names: whether a text names anything of it.
+        """
+        query = select(J.job, J.state, J.cube, J.lane, J.payload, J.error, J.key, J.result)
+        stopped: list[Lane] = []
+        for id, state, cube, lane, payload, error, key, result in self._connection.execute(query).fetchall():
+            if not any(text and names(text) for text in (payload, error, key, result)):
+                continue
+            left = _encode(_without(_payload(payload), gone)).decode()
+            clean: Values = {"payload": left, "error": None, "result": None}
+            if names(left) or (key and names(key)):
+                clean |= {"payload": "{}", "key": None}
+                if state in ("pending", "running"):  # who runs it finds that it belongs to nobody any more
+                    clean |= {"state": "cancelled", "finished": self._now, "waiting": 0}
+                    stopped.append((cube, lane))
+            self._update([id], clean)
+        self.settle(stopped)
+
     def count(self, at_most: int) -> int:
         """How many jobs wait that no other one of their lane comes before, at most so many."""
         found = self._statements.run(
@@ -362,6 +385,15 @@ class JobRows:
             {"most": at_most},
         )
         return int(found.scalar_one())
+
+
+def _without(value: Any, gone: Collection[str]) -> Any:
+    """JSON without certain texts in its lists."""
+    if isinstance(value, dict):
+        return {name: _without(each, gone) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without(each, gone) for each in value if not (isinstance(each, str) and each in gone)]
+    return value
 
 
 def _again(job: Job, now: int) -> NewJob:

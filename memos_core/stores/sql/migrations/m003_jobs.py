@@ -17,20 +17,20 @@ STATEMENTS = (
         job {number},
         kind {text} NOT NULL,
         key {text},
-        cube {int} NOT NULL,        -- number of the cube, 0 for none
-        lane {text} NOT NULL,       -- jobs of one cube and lane run one at a time; '' for any order
+        cube {int} NOT NULL DEFAULT 0,        -- number of the cube, 0 for none
+        lane {text} NOT NULL DEFAULT '',       -- jobs of one cube and lane run one at a time; '' for any order
         state {text} NOT NULL,
-        waiting {int} NOT NULL,     -- 1: another job of its lane comes first
+        waiting {int} NOT NULL DEFAULT 0,     -- 1: another job of its lane comes first
         priority {int} NOT NULL,
-        rank {int} NOT NULL,        -- lower ones go first: when it may run, less what its priority is worth
+        rank {int} NOT NULL DEFAULT 0,        -- lower ones go first: when it may run, less what its priority is worth
         attempts {int} NOT NULL,
-        max_attempts {int} NOT NULL,
+        max_attempts {int} NOT NULL DEFAULT 1,
         run_at {int} NOT NULL,
-        every {int} NOT NULL,       -- microseconds to the next run; 0 for once
+        every {int} NOT NULL DEFAULT 0,       -- microseconds to the next run; 0 for once
         leased_until {int},
         worker {text},
-        fence {int} NOT NULL,
-        cancelling {int} NOT NULL,
+        fence {int} NOT NULL DEFAULT 0,
+        cancelling {int} NOT NULL DEFAULT 0,
         payload {text} NOT NULL,
         error {text},
         result {text},
