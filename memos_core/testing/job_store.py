@@ -277,6 +277,17 @@ class JobStoreContract(StoreTests):
         clock.go(6)
         assert drain(other, 3) == ids[:4]
 
+    def test_in_a_lane_one_for_later_lets_the_others_go_first(self, store: RecordStore, clock: Clock) -> None:
+        due = micros(clock.now) + 60_000_000
+        (later,) = store.jobs.enqueue([job(cube=1, lane="x", run_at=due)])
+        ids = store.jobs.enqueue([job(cube=1, lane="x") for _ in range(3)])
+        assert drain(store, 2) == ids
+        assert store.jobs.next_at() == due
+        (last,) = store.jobs.enqueue([job(cube=1, lane="x")])
+        clock.go(60)
+        assert drain(store) == [last, later]
+        assert drain(store) == []
+
     def test_a_worker_may_take_a_stretch_of_a_lane(self, store: RecordStore, other: RecordStore, clock: Clock) -> None:
         ids = store.jobs.enqueue([job(cube=1, lane="x") for _ in range(6)])
         held = lease(store, 4)

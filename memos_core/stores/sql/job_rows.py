@@ -45,6 +45,8 @@ READY: Final[ColumnElement[bool]] = literal_column("state = 'pending' AND waitin
 _UNFINISHED: Final[ColumnElement[bool]] = literal_column("lane <> '' AND state IN ('pending', 'running')")
 _RUNNING: Final[ColumnElement[bool]] = literal_column("lane <> '' AND state = 'running'")
 _PENDING: Final[ColumnElement[bool]] = literal_column("key IS NOT NULL AND state = 'pending'")
+_IN_LANE: Final = (J.cube == bindparam("cube"), J.lane == bindparam("lane"), _UNFINISHED)
+_LATER: Final = (J.attempts == 0) & (J.run_at > bindparam("now")) & (J.run_at > J.created)
 COLUMNS: Final = tuple(J[name] for name in _JOB)
 _encode = msgspec.json.Encoder().encode
 _payload = msgspec.json.Decoder(dict[str, Any]).decode
@@ -103,26 +105,39 @@ class JobRows:
             self._database.lock(self._connection, f"lane {cube} {lane}")
 
     def settle(self, lanes: Iterable[Lane]) -> None:
-        """Have the first job of each lane be the one that may run, if none of them is running; the lanes are locked."""
+        """Have the first job of each lane be the one that may run, if none of them is running; the lanes are locked.
+
+        One that is scheduled for later lets the others go first until its time has come.
+        """
         for cube, lane in sorted({lane for lane in lanes if lane[1]}):
-            query = self._statements.run(
-                self._connection,
-                "lane",
-                lambda: (
-                    select(J.job, J.state, J.waiting)
-                    .where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), _UNFINISHED)
-                    .order_by(J.job)
-                    .limit(2)
-                ),
-                {"cube": cube, "lane": lane},
-            )
-            rows = query.fetchall()
-            if not rows or any(row[1] == "running" for row in rows) or self._runs(cube, lane):
+            if self._runs(cube, lane):
                 continue
-            if rows[0][2]:
-                self._wait([rows[0][0]], 0)
-            if len(rows) > 1 and not rows[1][2]:  # it was first, until one before it was put back
-                self._wait([rows[1][0]], 1)
+            named = {"cube": cube, "lane": lane, "now": self._now}
+            row = self._statements.run(
+                self._connection,
+                "lane due",
+                lambda: select(J.job).where(*_IN_LANE, ~_LATER).order_by(J.job).limit(1),
+                named,
+            ).first()
+            if row is None:
+                row = self._statements.run(
+                    self._connection,
+                    "lane later",
+                    lambda: select(J.job).where(*_IN_LANE).order_by(J.run_at, J.job).limit(1),
+                    named,
+                ).first()
+            if row is None:
+                continue
+            heads = self._statements.run(
+                self._connection,
+                "lane heads",
+                lambda: select(J.job).where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), READY),
+                named,
+            ).fetchall()
+            first = row[0]
+            self._wait([head[0] for head in heads if head[0] != first], 1)
+            if first not in [head[0] for head in heads]:
+                self._wait([first], 0)
 
     def _runs(self, cube: int, lane: str) -> bool:
         query = self._statements.run(
@@ -141,25 +156,17 @@ class JobRows:
             [{"of_job": job, "whether": waiting} for job in jobs],
         )
 
-    def _busy(self, lane: Lane) -> bool:
-        """Whether a lane has a job that has not ended."""
-        query = self._statements.run(
-            self._connection,
-            "lane busy",
-            lambda: select(J.job).where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), _UNFINISHED).limit(1),
-            {"cube": lane[0], "lane": lane[1]},
-        )
-        return query.first() is not None
-
     # -- filing -----------------------------------------------------------------------------------------------------
 
     def file(self, jobs: Sequence[NewJob]) -> list[int]:
         """File jobs; the ids, in order. For one whose key waits already it is the id of that one."""
-        self.lock((job.cube, job.lane) for job in jobs)
-        return [self._file(job) for job in jobs]
+        lanes = [(job.cube, job.lane) for job in jobs]
+        self.lock(lanes)
+        ids = [self._file(job) for job in jobs]
+        self.settle(lanes)
+        return ids
 
     def _file(self, job: NewJob) -> int:
-        lane = (job.cube, job.lane)
         run_at = job.run_at or self._now
         values = {
             "kind": job.kind,
@@ -167,7 +174,7 @@ class JobRows:
             "cube": job.cube,
             "lane": job.lane,
             "state": "pending",
-            "waiting": int(bool(job.lane) and self._busy(lane)),
+            "waiting": int(bool(job.lane)),  # until its lane is settled
             "priority": job.priority,
             "rank": run_at - job.priority * STEP,
             "attempts": 0,

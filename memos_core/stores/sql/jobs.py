@@ -49,6 +49,7 @@ class SqlJobs:
         self._database = database
         self._statements = statements
         self._now = now
+        self._seen: int | None = None  # when somebody leased last
         self._turn = -1  # the cube that had its turn last
         self.news = threading.Event()  # set where this process has filed, or put back
 
@@ -79,11 +80,13 @@ class SqlJobs:
         now = micros(self._now())
         until = now + int(min(seconds, LONGEST_LEASE) * SECOND)
         wanted = _of_kinds(kinds, without)
-        if not self._worth_it(now, wanted):
+        jumped = self._jumped(now)
+        if not (jumped or self._worth_it(now, wanted)):
             return []
         with self._database.writing() as connection:
             rows = JobRows(connection, self._statements, self._database, now)
-            self._after_a_jump(connection, now)
+            if jumped:
+                self._after_a_jump(connection, now)
             self._recover(connection, rows, now)
             chosen = self._chosen(connection, now, count, wanted)
             chosen = self._with_lanes(connection, chosen, now, count)
@@ -106,20 +109,25 @@ class SqlJobs:
 
     def _worth_it(self, now: int, wanted: Sequence[ColumnElement[bool]]) -> bool:
         """Whether there is anything to do, asked without keeping writers out."""
-        newest = select(J.job, J.created).order_by(J.job.desc()).limit(1)
         with self._database.reading() as connection:
             if connection.execute(select(J.job).where(READY, J.run_at <= now, *wanted).limit(1)).first():
                 return True
-            if connection.execute(select(J.job).where(*_expired(now)).limit(1)).first():
-                return True
-            row = connection.execute(newest).first()
-            return row is not None and row[1] > now + _SKEW
+            return connection.execute(select(J.job).where(*_expired(now)).limit(1)).first() is not None
+
+    def _jumped(self, now: int) -> bool:
+        """Whether there are jobs from a time that is still to come: the clock has gone back since.
+
+        That is looked for where this process sees it go back, and the first time.
+        """
+        seen, self._seen = self._seen, now
+        if seen is not None and now >= seen - _SKEW:
+            return False
+        with self._database.reading() as connection:
+            query = select(J.job).where(J.state == "pending", J.created > now + _SKEW).limit(1)
+            return connection.execute(query).first() is not None
 
     def _after_a_jump(self, connection: Connection, now: int) -> None:
-        """Where the clock has gone back since jobs were filed: have those run that would have run by the old time."""
-        row = connection.execute(select(J.created).order_by(J.job.desc()).limit(1)).first()
-        if row is None or row[0] <= now + _SKEW:
-            return
+        """The clock has gone back since jobs were filed: have those run that would have run by the old time."""
         due = (J.run_at <= J.created) | (J.attempts > 0) | ((J.every > 0) & (J.run_at > now + J.every))
         connection.execute(
             update(schema.jobs)
@@ -189,6 +197,8 @@ class SqlJobs:
             )
             for row in connection.execute(query):
                 behind = job_of(row)
+                if not behind.attempts and behind.created < behind.run_at > now:
+                    continue  # it is for later, and lets the others go first
                 if behind.attempts or behind.run_at > now:
                     break
                 found.append(behind)
