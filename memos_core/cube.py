@@ -28,7 +28,6 @@ from memos_core.types.checks import in_utc
 from memos_core.types.cube_policy import CubePolicy, decode_policy, encode_policy
 from memos_core.types.differences import CubeDiff, RolledBack, item_diff
 from memos_core.types.erasure import EVERYTHING_HELD, Hold, check_reason, check_target
-from memos_core.types.inputs import Draft
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.names import check_cube_name, check_text
@@ -301,25 +300,29 @@ class MemCube:
         Raises:
             Overtaken: the cube has more taken out by now.
         """
-        row = self.lock(transaction)
+        return self._add(transaction, self.lock(transaction), prepared, redaction)
+
+    def _add(self, transaction: Transaction, row: CubeRow, prepared: Prepared, redaction: Rules) -> list[Outcome]:
         _check_redaction(row, redaction)
         found = joined(draft.redacted for draft in prepared.drafts)
         if found:
             transaction.note(row, redacted=found)
         return self._memory.add(transaction, row, prepared)
 
-    def embedding_jobs(
-        self, transaction: Transaction, drafts: Sequence[Draft], outcomes: Sequence[Outcome]
-    ) -> list[NewJob]:
-        """The jobs it takes to make the vectors of drafts that were stored without, as these outcomes say."""
+    def add_later(
+        self, transaction: Transaction, prepared: Prepared, redaction: Rules = NOTHING
+    ) -> tuple[list[Outcome], list[NewJob]]:
+        """As `add`, for drafts without vectors; also the jobs that make those."""
+        row = self.lock(transaction)
+        outcomes = self._add(transaction, row, prepared, redaction)
         if not self._memory.embedding.record.dims:
-            return []
+            return outcomes, []
         changed = [
             outcome.id
-            for draft, outcome in zip(drafts, outcomes, strict=False)  # what follows has gone from its document
+            for draft, outcome in zip(prepared.drafts, outcomes, strict=False)  # then what has gone from its document
             if draft.indexed and outcome.status in ("added", "changed")
         ]
-        return embed_jobs(self.lock(transaction).number, changed)
+        return outcomes, embed_jobs(row.number, changed)
 
     def update(
         self,

@@ -292,8 +292,8 @@ class CompositeView:
                     outcomes: dict[str, list[Outcome]] = {}
                     filed: list[NewJob] = []
                     for cube in self.write:
-                        outcomes[cube.name] = cube.add(transaction, prepared, rules)
-                        filed += cube.embedding_jobs(transaction, drafts, outcomes[cube.name])
+                        outcomes[cube.name], jobs_of_cube = cube.add_later(transaction, prepared, rules)
+                        filed += jobs_of_cube
                     if filed:
                         check_room(transaction)
                         jobs = transaction.file(filed)
@@ -303,7 +303,10 @@ class CompositeView:
             except EmbedderMismatch:
                 if not self._replaced(prepared.mark):
                     raise
-        added = self._added(outcomes)
+        first = next(cube for cube in self.write if cube.name == self._first)
+        added = Added(
+            outcomes, self._first, lambda seqs: first.shown(self._memory.items(first.require(Right.READ), seqs))
+        )
         return Adding(self._store.jobs, jobs, added, added.ids)
 
     def redaction(self) -> Rules:
