@@ -1,5 +1,4 @@
-"""If this fails, some sequence of leases, crashes, failures and cancellations loses a job, does one twice, gives one to two, or does
-one before another that it had to wait for."""
+"""If this fails, some sequence of leases, crashes, failures and cancellations loses a job, does one twice, or gives it to two."""
 
 from __future__ import annotations
 
