@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from cli_running import Memos
 
 from memos_core import MOS
 from memos_core.aio import AsyncMOS
 from memos_core.errors import AlreadyExists, InvalidInput, JobFailed, QueueFull
 from memos_core.scheduler.clock import ManualClock
+from memos_core.types.jobs import NewJob
 
 WORDS = ["without", "waiting"]
 
@@ -275,3 +277,36 @@ def test_what_is_erased_before_its_vectors_come_leaves_the_others_theirs(mos: MO
     alice.erase([alice.list()[0].id], reason="asked for")
     assert vectors(mos) == 1
     assert mos.verify() == []
+
+
+def test_backups_bring_back_what_waits_and_vectors_that_came_later(mos: MOS, embedder: Slow, tmp_path: Path) -> None:
+    alice = mos.session("alice", conversation="c")
+    ids = alice.add(["one thing", "another thing"], wait=False).ids
+    mos.backup(tmp_path / "safe")
+    MOS.restore(tmp_path / "safe", tmp_path / "early")
+    mos.scheduler.run_pending()
+    mos.backup(tmp_path / "safe")
+    MOS.restore(tmp_path / "safe", tmp_path / "late")
+    for name, waits in (("early", 1), ("late", 0)):
+        with MOS.open(tmp_path / name, embedder=embedder) as again:
+            assert again.scheduler.run_pending() == waits
+            assert [item.id for item in again.session("alice").list(newest_first=False)] == ids
+            assert vectors(again) == 2
+            assert again.verify() == []
+
+
+def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    memos = Memos(tmp_path)
+    with MOS.open(memos.store, embedder="hashing") as opened:
+        opened.session("alice").add("something secret", wait=False)
+        opened.store.jobs.enqueue([NewJob(kind="unknown-kind")])
+    assert [row["kind"] for row in memos("jobs", "--json").lines] == ["embed", "unknown-kind"]
+    assert "2 jobs run" in memos("worker", "--once").out
+    (failed,) = memos("jobs", "--failed", "--json").lines
+    assert "unknown-kind" in failed["error"]
+    memos("jobs", "retry", "--all")
+    memos("jobs", "cancel", failed["id"])
+    assert memos("jobs", "show", failed["id"], "--json").json["state"] == "cancelled"
+    memos("jobs", "cancel", 999, code=1)
+    assert "secret" not in memos("jobs", "--state", "done", "--json").out

@@ -34,6 +34,8 @@ def test_what_is_said_is_taken_and_the_rest_is_as_open_has_it(tmp_path: Path) ->
         **dict.fromkeys(
             ("cache", "vectors", "vectors_from", "vectors_deadline", "anchor", "audit_key", "checkpoint_every")
         ),
+        "scheduler": False,
+        "max_pending": None,
     }
     defaults = {name: each.default for name, each in inspect.signature(MOS.open).parameters.items()}
     nothing = read_config(write(tmp_path, "# nothing\n")).arguments()
