@@ -73,3 +73,10 @@ jobs = _table(
 )
 grants = _table("grants", integers="cube granted_at expires_at", texts="grantee rights granted_by")
 holds = _table("holds", integers="cube at", texts="target reason placed_by")
+usage = _table("usage", integers="item cube changed first_at last_at", floats="total newest")
+working = _table(
+    "working",
+    integers="item cube turn first_at last_at",
+    texts="actor conversation cubes",
+    floats="relevance predicted total newest",
+)

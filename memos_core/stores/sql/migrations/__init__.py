@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, select
 
 from memos_core.errors import ForeignStore, NewerSchema
 from memos_core.stores.sql import schema
-from memos_core.stores.sql.migrations import m001_ground_floor, m002_governance, m003_jobs
+from memos_core.stores.sql.migrations import m001_ground_floor, m002_governance, m003_jobs, m004_usage
 
 Migration = tuple[str, Callable[[Connection], None]]
 
@@ -21,6 +21,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("m001_ground_floor", m001_ground_floor.upgrade),
     ("m002_governance", m002_governance.upgrade),
     ("m003_jobs", m003_jobs.upgrade),
+    ("m004_usage", m004_usage.upgrade),
 )
 
 

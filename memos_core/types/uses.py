@@ -1,0 +1,105 @@
+"""How often and how lately something was used, and what a conversation has in mind."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from memos_core.types.items import MemoryItem
+
+Kind = Literal["search", "context", "get", "add"]
+
+
+class Use(msgspec.Struct, frozen=True):
+    """The uses of one thing, in four numbers (see `memos_core.lifecycle.activation`).
+
+    A use counts 1 where the thing was read or put into a prompt, and as much as its score where a search found it: how likely
+    it was what was asked for.
+
+    Attributes:
+        total: how much it was used, all in all.
+        newest: the part of that which was used last.
+        first_at, last_at: when it was used first and last, microseconds since 1970.
+    """
+
+    total: float
+    newest: float
+    first_at: int
+    last_at: int
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Whose working memory: an actor in a conversation that reads from these cubes.
+
+    Attributes:
+        actor: id.
+        conversation: its name.
+        cubes: names, in order.
+    """
+
+    actor: str
+    conversation: str
+    cubes: tuple[str, ...]
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """Something happened to items, to be counted later.
+
+    Attributes:
+        kind: what: a search found them, they were put into a prompt, read by id, or added.
+        at: when, microseconds since 1970.
+        holder: in which conversation; None outside of any.
+        items: (cube, id, how much).
+    """
+
+    kind: Kind
+    at: int
+    holder: Holder | None
+    items: tuple[tuple[str, str, float], ...]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What the store keeps of one item in a working memory.
+
+    Attributes:
+        item: the store's own number of it.
+        cube: number of its cube.
+        turn: of the conversation, in which the item was touched last: 1, 2, 3, ...
+        relevance: to the queries up to that turn, in [0, 1].
+        predicted: how likely the next turns need it, as was thought in that turn, in [0, 1].
+        use: of it within this conversation.
+    """
+
+    item: int
+    cube: int
+    turn: int
+    relevance: float
+    predicted: float
+    use: Use
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """An item in working memory, and why it is there.
+
+    Attributes:
+        item: as it is now.
+        score: by which working memory is ordered, falling; what does not make it into the best few is let go.
+        parts: what adds up to the score: "recent", "used", "relevant", "pinned", "predicted".
+        expected: how likely this turn needs it, going by the turns before.
+    """
+
+    item: MemoryItem
+    score: float
+    parts: dict[str, float]
+    expected: float
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return self.item.id
+
+    @property
+    def text(self) -> str:
+        """The item's words."""
+        return self.item.text
