@@ -134,7 +134,7 @@ def leave_one_out(sessions: dict[str, Session], questions: list[dict[str, Any]],
     for question in questions:
         hits = every[question["qid"]]
         gold = np.array([hit.item.metadata["turn"] in question["gold"] for hit in hits])
-        parts = np.array([[hit.parts[name] for name in names] for hit in hits]).reshape(len(hits), len(names))
+        parts = np.array([[hit.parts.get(name, 0.0) for name in names] for hit in hits]).reshape(len(hits), len(names))
         own = []
         for trial in trials:
             order = np.argsort(-(parts @ trial), kind="stable")[:10]

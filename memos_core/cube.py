@@ -31,6 +31,7 @@ from memos_core.types.erasure import EVERYTHING_HELD, Hold, check_reason, check_
 from memos_core.types.items import LifecycleState, MemoryItem, Version
 from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.names import check_cube_name, check_text
+from memos_core.types.uses import Use
 from memos_core.types.work import AuditEntry, CubeRow, Record, VectorBlobs, micros
 
 _RETAINED_AT_ONCE = 500
@@ -444,6 +445,31 @@ class MemCube:
         place = self.place(as_of)
         look = msgspec.structs.replace(place.look, at=None) if expired else place.look
         return self._memory.current(place.cube, id, as_of=place.as_of, look=look)
+
+    def found_among(self, ids: Sequence[str]) -> list[MemoryItem]:
+        """Those of these items that a search could find now, as the actor may see them, in the order given."""
+        row, place = self.require(Right.READ), self.place()
+        heads = self._memory.heads(row, ids, self.reader)
+        seqs = [heads[id].seq for id in ids if id in heads and not heads[id].deleted]
+        records = self._store.records(row, seqs)
+        living = [
+            records[seq].to_item()
+            for seq in seqs
+            if records[seq].state in place.look.states and not self._over(records[seq], place.look.at)
+        ]
+        return self.shown([item for item in living if item.indexed])
+
+    @staticmethod
+    def _over(record: Record, at: int | None) -> bool:
+        ends = record.body.expires_at if record.body else None
+        return at is not None and ends is not None and micros(ends) <= at
+
+    def used(self, ids: Sequence[str]) -> dict[str, Use]:
+        """What is counted of the uses of those of these items that the actor may see and that were used, by id."""
+        row = self.require(Right.READ)
+        heads = self._memory.heads(row, ids, self.reader)
+        counted = self._store.uses.used_items([head.item for head in heads.values()])
+        return {id: counted[head.item] for id, head in heads.items() if head.item in counted}
 
     def knows(self, id: str) -> bool:
         """Whether the cube has the item, or had it before it was deleted."""

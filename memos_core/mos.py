@@ -45,9 +45,11 @@ from memos_core.plaintext.indexes import Indexes
 from memos_core.plaintext.later import set_max_pending
 from memos_core.plaintext.reembed import Progress, reembed
 from memos_core.plaintext.search import Searcher
+from memos_core.plaintext.uses import Uses
 from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
+from memos_core.scheduler.usage import UseNotes
 from memos_core.session import Session
 from memos_core.stores.anchors import open_anchor
 from memos_core.stores.following import NOBODY_FOLLOWS, Following, settle
@@ -116,6 +118,7 @@ class MOS:
         scratch: a folder to remove when closed.
         following: who keeps copies of the vectors of the larger cubes.
         anchoring: where signed checkpoints of the audit go, and when they are made.
+        usage: whether uses are counted.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder.
@@ -135,6 +138,7 @@ class MOS:
         scratch: Path | None = None,
         following: Following = NOBODY_FOLLOWS,
         anchoring: Anchoring = NO_ANCHORING,
+        usage: bool = True,
     ) -> None:
         self._store = store
         self._now = now
@@ -149,7 +153,11 @@ class MOS:
         self._indexes = Indexes(store, self._embedding, folder=index_folder, budget=index_budget)
         self._followers = Followers(store, self._embedding, self._indexes, following)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
-        self._searcher = Searcher(store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now)
+        self._uses = Uses(store)
+        self._notes = UseNotes(store) if usage else None
+        self._searcher = Searcher(
+            store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now, uses=self._uses
+        )
         self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
         self._eraser = Eraser(store, self._indexes, self._followers, self._folders)
         self._erasing = ErasureDesk(store, self._governance, self._eraser, self._audit.flush)
@@ -177,6 +185,7 @@ class MOS:
         now: Callable[[], datetime] = utc_now,
         scheduler: bool = False,
         max_pending: int | None = None,
+        usage: bool = True,
     ) -> MOS:
         """Open the store at a location, or make it.
 
@@ -206,6 +215,8 @@ class MOS:
             scheduler: run background jobs in threads of this process from the beginning (`mos.scheduler.start()`).
             max_pending: how many jobs may wait before `add(..., wait=False)` refuses more; remembered by the store. None takes
                 what it remembers (at first 10,000).
+            usage: False counts no uses, so that working memories stay as they are (docs/working.md). Ranking still goes by
+                those counted before; a search leaves them out with `without=["usage"]`.
 
         Raises:
             StoreNotFound: there is none, and none shall be made.
@@ -242,6 +253,7 @@ class MOS:
                 scratch=scratch,
                 following=following,
                 anchoring=anchoring,
+                usage=usage,
             )
             if scheduler:
                 opened.scheduler.start()
@@ -307,6 +319,7 @@ class MOS:
             searcher=self._searcher,
             now=self._clock,
             erasing=self._erasing,
+            uses=self._notes,
         )
         return Session(actor=who, conversation=conversation, view=view, now=self._clock)
 
@@ -414,6 +427,14 @@ class MOS:
     def embedder(self) -> Embedder | None:
         """The store's embedder; None for none."""
         return self._embedding.embedder
+
+    def count_uses(self) -> int:
+        """Write what has been noted of uses, and bring working memories up to date; returns how many notes that were.
+
+        The scheduler does so before it looks for jobs, and `close` does.
+        """
+        self._check_open()
+        return 0 if self._notes is None else self._notes.flush()
 
     def retain(self, *, preview: bool = False) -> dict[str, dict[str, list[str]]]:
         """Put away what has had its time in all cubes, as their policies say (`MemCube.retain`).
@@ -767,6 +788,8 @@ class MOS:
             closing.callback(self._followers.close)
             closing.callback(self._checkpoints.close)
             closing.callback(self._audit.close)
+            if self._notes is not None:
+                closing.callback(self._notes.close)
 
     def after_fork(self) -> None:
         """In a forked child: what belonged to the parent's threads is made anew, what belongs to the parent is left alone."""
@@ -781,6 +804,9 @@ class MOS:
         self._embedding.after_fork()
         self._indexes.after_fork()
         self._followers.after_fork()
+        self._uses.after_fork()
+        if self._notes is not None:
+            self._notes.after_fork()
 
     def _check_open(self) -> None:
         if self._closed:

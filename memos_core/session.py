@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, overload
 
@@ -10,8 +10,8 @@ import msgspec
 
 from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
-from memos_core.filters import F, Where, parse_where
 from memos_core.governance.erasing import Wanted
+from memos_core.filters import F, Where, matches, parse_where
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
 from memos_core.lifecycle.states import as_states
@@ -39,9 +39,13 @@ from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
 from memos_core.types.items import PINNED, Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
+from memos_core.types.uses import Holder, Remembered
 from memos_core.view import Added, CompositeView
 
 _CONTEXT_HITS = 50  # looked at to fill a context
+_NOTED = 20  # hits of a search that count as used, each as much as its score
+_SAID = 5  # of what is added at once, so many enter working memory
+WORKING_MIN = 0.1  # what a turn is less likely to need than this does not enter a context by way of working memory
 CONTEXT_MIN_SCORE = 0.02  # what is less likely than this to be asked for is noise in a prompt
 
 
@@ -72,6 +76,7 @@ class Session:
         self.conversation = conversation
         self._view = view
         self._now = now
+        self._holder = None if conversation is None else Holder(actor.id, conversation, tuple(self.read_from))
 
     def __deepcopy__(self, memo: object) -> Session:
         """Itself: a host that copies its own settings still means the same memory."""
@@ -224,12 +229,21 @@ class Session:
         if wait:
             if timeout is not None:
                 raise InvalidInput("timeout= is for wait=False: how long to wait for room in the queue of jobs")
-            return self._view.add(drafts, vectors=vectors)
-        if vectors is not None:
+            done: Added | Adding = self._view.add(drafts, vectors=vectors)
+        elif vectors is not None:
             raise InvalidInput(
                 "wait=False has the store's embedder make the vectors later; with vectors= nothing is left to do"
             )
-        return self._view.add_later(drafts, timeout=timeout or 0.0)
+        else:
+            done = self._view.add_later(drafts, timeout=timeout or 0.0)
+        if self._holder is not None and conversation in (None, self.conversation):
+            self._view.note("add", self._said(done.ids), self._holder)
+        return done
+
+    def _said(self, ids: Sequence[str]) -> Iterator[tuple[str, str, float, float]]:
+        """The last few things that were added, as uses in the conversation."""
+        for id in ids[-_SAID:]:
+            yield from ((cube.name, id, 1.0, 0.0) for cube in self._view.write if cube.name in self.read_from)
 
     def read(
         self,
@@ -351,7 +365,7 @@ class Session:
             min_score: only hits at least this likely to be what was asked for, in [0, 1].
             cursor: `.cursor` of the page before, to go on after it.
             without: signals that are turned off ("late", "dense", "near", "lexical", "speaker", "date", "salience",
-                "when", "feedback").
+                "when", "feedback", "usage").
             vector: (dims,) of the question, if you make vectors yourself.
 
         Raises:
@@ -359,7 +373,7 @@ class Session:
             InvalidFilter, InvalidCursor: what is wrong with it.
             EmbeddingFailed: the model failed; nothing was searched.
         """
-        return self._view.search(
+        hits = self._view.search(
             query,
             top_k=top_k,
             where=where,
@@ -371,6 +385,11 @@ class Session:
             vector=vector,
             asker=self.actor.id,
         )
+        if as_of is None:  # looking into the past says nothing about the present
+            self._view.note(
+                "search", ((hit.cube_id, hit.id, hit.score, hit.score) for hit in hits[:_NOTED]), self._holder
+            )
+        return hits
 
     def context(
         self,
@@ -383,6 +402,9 @@ class Session:
         vector: Floats | None = None,
     ) -> Context:
         """Memory for a prompt: what is pinned, then what the question needs, in at most so many tokens.
+
+        In a conversation what it has in mind (`working`) is taken in beside what the question finds, in the order of how likely
+        each is to be needed.
 
         Args:
             query: the question, or the user's message.
@@ -397,8 +419,41 @@ class Session:
         """
         narrowed, pins = parse_where(where), F.tags.contains(PINNED)
         pinned = self.list(where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS)
-        hits = self.search(query, top_k=_CONTEXT_HITS, where=where, min_score=min_score, vector=vector)
-        return build(pinned, [hit.item for hit in hits], max_tokens=max_tokens, count_tokens=count_tokens)
+        hits = self._view.search(
+            query, top_k=_CONTEXT_HITS, where=where, min_score=min_score, vector=vector, asker=self.actor.id
+        )
+        found = [(hit.score, hit.item) for hit in hits]
+        if self._holder is not None and query.strip():
+            known = {(hit.cube_id, hit.id) for hit in hits}
+            found += [
+                (each.expected, each.item)
+                for each in self._view.working(self._holder)
+                if each.expected >= max(min_score, WORKING_MIN)
+                and (each.item.cube_id, each.id) not in known
+                and (narrowed is None or matches(narrowed, each.item))
+            ]
+            found.sort(key=lambda each: -each[0])  # stable: of equals, what the question finds goes first
+        made = build(pinned, [item for _, item in found], max_tokens=max_tokens, count_tokens=count_tokens)
+        told = {(item.cube_id, item.id) for item in made.items}
+        used = [(hit.cube_id, hit.id, 1.0, hit.score) for hit in hits if (hit.cube_id, hit.id) in told]
+        self._view.note("context", used, self._holder)
+        return made
+
+    def working(self) -> Sequence[Remembered]:
+        """What this conversation has in mind: at most 20 items, with their scores and what these are made of, best first.
+
+        It is brought up to date by the scheduler (`mos.scheduler.start()`, or `run_pending()`) after queries and answers. See
+        docs/working.md.
+
+        Raises:
+            InvalidInput: the session has no conversation.
+        """
+        return self._view.working(self._need_holder())
+
+    def _need_holder(self) -> Holder:
+        if self._holder is None:
+            raise InvalidInput("working memory belongs to a conversation: mos.session(actor, conversation=...)")
+        return self._holder
 
     def get(self, id: str | None = None, *, key: str | None = None, as_of: int | datetime | None = None) -> MemoryItem:
         """One item, by id or by key.
@@ -411,7 +466,10 @@ class Session:
         Raises:
             ItemNotFound: none of the cubes read from has it.
         """
-        return self._view.get(self._id(id, key, as_of), as_of=as_of)
+        item = self._view.get(self._id(id, key, as_of), as_of=as_of)
+        if as_of is None:
+            self._view.note("get", [(item.cube_id, item.id, 1.0, 0.0)], self._holder)
+        return item
 
     def list(
         self,
@@ -460,7 +518,15 @@ class Session:
             ItemNotFound: none of the cubes read from has it.
         """
         wanted = self._id(id, key)
-        return Explanation(self._view.get(wanted), tuple(self._view.history(wanted)), lineage_of(self._view, wanted, 1))
+        item = self._view.get(wanted)
+        kept = [] if self._holder is None else self._view.working(self._holder)
+        return Explanation(
+            item,
+            tuple(self._view.history(wanted)),
+            lineage_of(self._view, wanted, 1),
+            use=self._view.used(item),
+            working=next((each for each in kept if (each.item.cube_id, each.id) == (item.cube_id, item.id)), None),
+        )
 
     def lineage(self, id: str | None = None, *, key: str | None = None, depth: int = 10) -> Lineage:
         """What an item was made from, and what was made from it: `.text()`, `.mermaid()`, `.graphviz()`.
@@ -673,8 +739,9 @@ class Session:
         """Let frozen items be changed again. Raises as `freeze` does."""
         wanted = _ids(ids)
         for id in wanted:
-            if self.get(id).state is not LifecycleState.FROZEN:
-                raise StateConflict(f"item {id!r} is {self.get(id).state}, not frozen")
+            state = self._view.get(id).state
+            if state is not LifecycleState.FROZEN:
+                raise StateConflict(f"item {id!r} is {state}, not frozen")
         return self._view.move(wanted, LifecycleState.ACTIVATED, action="unfreeze", reason=reason)
 
     def merge(
@@ -706,7 +773,7 @@ class Session:
             Conflict: the session writes to several cubes, and some have only some of the items.
         """
         wanted = _ids(ids)
-        items = [self.get(id) for id in wanted]
+        items = [self._view.get(id) for id in wanted]
         shared = [tag for item in items for tag in item.tags] if tags is None else tags
         times = [item.occurred_at for item in items if item.occurred_at is not None]
         readers = {item.private_to for item in items} - {None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import wraps
@@ -33,15 +33,18 @@ from memos_core.plaintext.general import GeneralTextMemory, merged_from
 from memos_core.plaintext.later import Adding, check_room
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
+from memos_core.plaintext.working import SIZE, expected, parts_of, turn_of
 from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.uses import UseRecorder
 from memos_core.reading.reader import mentions_of
 from memos_core.stores.index.cube_index import indexed_text
 from memos_core.types.access import Actor, Right
 from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
-from memos_core.types.items import Hits, LifecycleState, MemoryItem, Page, Version
+from memos_core.types.items import PINNED, Hits, LifecycleState, MemoryItem, Page, Version
 from memos_core.types.jobs import NewJob
-from memos_core.types.work import Record
+from memos_core.types.uses import Holder, Kind, Noted, Remembered, Use
+from memos_core.types.work import Record, micros
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -142,6 +145,7 @@ class CompositeView:
         searcher: asks them.
         now: the clock.
         erasing: where erasing is asked for.
+        uses: takes note of what is used; None: nobody does.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class CompositeView:
         searcher: Searcher,
         now: Callable[[], datetime],
         erasing: ErasureDesk,
+        uses: UseRecorder | None = None,
     ) -> None:
         self.erasing = erasing
         self.read = tuple(read)
@@ -163,6 +168,7 @@ class CompositeView:
         self._memory = memory
         self._searcher = searcher
         self._now = now
+        self._uses = uses
 
     def operation(self) -> AbstractContextManager[None]:
         """One operation of a user, inside which `RecordStore.change_token` is asked for once."""
@@ -641,6 +647,42 @@ class CompositeView:
             if cube.readable() is not None:
                 places.append(cube.place(as_of, include))
         return places
+
+    # -- uses -----------------------------------------------------------------------------------------------------
+
+    def note(self, kind: Kind, items: Iterable[tuple[str, str, float, float]], holder: Holder | None = None) -> None:
+        """Take note that items were used: (cube, id, how much, how relevant to a query). Takes microseconds, never fails."""
+        if self._uses is not None:
+            noted = tuple(items)
+            if noted:
+                self._uses.note(Noted(kind, micros(self._now()), holder, noted))
+
+    @_one_operation
+    def working(self, holder: Holder) -> Sequence[Remembered]:
+        """What a conversation has in mind, best first: of what is kept, the items that a search could find now."""
+        kept = self._store.uses.working(holder)
+        if not kept:
+            return []
+        places = self._store.uses.ids([each.item for each in kept])
+        items: dict[tuple[str, str], MemoryItem] = {}
+        for cube in self._made(self.read):
+            own = [id for name, id in places.values() if name == cube.name]
+            items.update({(cube.name, item.id): item for item in (cube.found_among(own) if own else [])})
+        turn, now = turn_of(kept), micros(self._now())
+        found = []
+        for each in kept:
+            item = items.get(places[each.item]) if each.item in places else None
+            if item is not None:
+                parts = parts_of(each, turn, now, pinned=PINNED in item.tags)
+                found.append(Remembered(item, sum(parts.values()), parts, expected(each, turn)))
+        found.sort(key=lambda each: (-each.score, each.item.cube_id, each.id))
+        return found[:SIZE]
+
+    @_one_operation
+    def used(self, item: MemoryItem) -> Use | None:
+        """What is counted of an item's uses; None where it never was used."""
+        cube = next((cube for cube in self.read if cube.name == item.cube_id), None)
+        return None if cube is None else cube.used([item.id]).get(item.id)
 
     # -- reading --------------------------------------------------------------------------------------------------
 

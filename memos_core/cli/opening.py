@@ -117,7 +117,7 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[MOS]:
     fresh = not there_is_a_store(settings)
     if fresh and not create:
         require_store(settings)
-    with MOS.open(**arguments) as mos:
+    with MOS.open(**arguments, usage=False) as mos:  # what an operator looks up says nothing about what is needed
         if fresh and not settings.quiet and not settings.as_json:
             said = f"made a new store at {named(arguments['location'])}"
             if arguments.get("embedder") is None:

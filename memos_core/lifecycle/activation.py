@@ -27,14 +27,6 @@ NOISE: Final = 0.4
 NEVER_USED: Final = -math.inf
 
 
-def joined(one: Use, other: Use) -> Use:
-    """The uses of both, in whatever order they come in."""
-    first, last = sorted((one, other), key=lambda use: (use.last_at, use.newest))
-    newest = last.newest + first.newest if first.last_at == last.last_at else last.newest
-    total = first.total + last.total
-    return Use(total, newest, min(first.first_at, last.first_at), last.last_at)
-
-
 def base_levels(total: Doubles, newest: Doubles, first_at: Doubles, last_at: Doubles, now: int) -> Doubles:
     """Activations (things,); `NEVER_USED` where the total is 0. The arguments are the fields of `Use`, one each.
 
@@ -56,8 +48,8 @@ def base_levels(total: Doubles, newest: Doubles, first_at: Doubles, last_at: Dou
 
 def base_level(use: Use, now: int) -> float:
     """The activation of one thing; as `base_levels`."""
-    numbers = (np.array([float(each)]) for each in (use.total, use.newest, use.first_at, use.last_at))
-    return float(base_levels(*numbers, now)[0])
+    total, newest, first, last = np.array([[use.total], [use.newest], [use.first_at], [use.last_at]], dtype=np.float64)
+    return float(base_levels(total, newest, first, last, now)[0])
 
 
 def likelihoods(levels: Doubles) -> Doubles:

@@ -10,6 +10,8 @@ import msgspec
 from memos_core.lifecycle.lineage import Lineage
 from memos_core.lifecycle.states import MERGED_INTO
 from memos_core.types.items import LifecycleState, MemoryItem, SourceRef, Version
+from memos_core.types.uses import Remembered, Use
+from memos_core.types.work import from_micros
 
 _DONE: Final = {"add": "added", "update": "changed", "delete": "deleted", "restore": "restored"}
 _MOVED: Final = {
@@ -35,11 +37,15 @@ class Explanation(msgspec.Struct, frozen=True):
         item: as it is.
         versions: all that whoever asks may see, oldest first.
         lineage: what it was made from, and what was made from it.
+        use: what is counted of its uses; None where it never was used.
+        working: its place in the working memory of the conversation that asks; None where it has none.
     """
 
     item: MemoryItem
     versions: tuple[Version, ...]
     lineage: Lineage
+    use: Use | None = None
+    working: Remembered | None = None
 
     @property
     def story(self) -> Sequence[str]:
@@ -56,6 +62,8 @@ class Explanation(msgspec.Struct, frozen=True):
             "versions": [msgspec.to_builtins(version) for version in self.versions],
             "lineage": self.lineage.to_dict(),
             "story": self.story,
+            "use": None if self.use is None else msgspec.to_builtins(self.use),
+            "working": None if self.working is None else {"score": self.working.score, "parts": self.working.parts},
         }
 
     def _tell(self) -> Iterator[str]:
@@ -83,6 +91,12 @@ class Explanation(msgspec.Struct, frozen=True):
             yield f"It is private to {item.private_to!r}; besides, those who administrate the cube may read it."
         if item.expires_at is not None:
             yield f"It expires at {_time(item.expires_at)}."
+        if self.use is not None:
+            last = _time(from_micros(self.use.last_at))
+            yield f"It was used {self.use.total:.3g} times (a hit counts as much as its score), last at {last}."
+        if self.working is not None:
+            parts = ", ".join(f"{name} {value:.2f}" for name, value in self.working.parts.items())
+            yield f"It is in the working memory of this conversation, with {self.working.score:.2f}: {parts}."
         if item.redacted:
             kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(item.redacted.items()))
             yield f"Before it was stored, personal data was taken out of it: {kinds}."

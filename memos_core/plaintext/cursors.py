@@ -21,6 +21,7 @@ class Cursor(msgspec.Struct, frozen=True):
         after: sort key of the last entry shown: (number, cube, number).
         tier: of that entry, where entries are looked at tier by tier (`Asking.pool`).
         wanted: how many hits the first page asked for, which decides what the tiers are.
+        counted: for each cube which counting of uses was the newest.
         at: time of the first page, in microseconds: what had not expired then is on later pages too.
     """
 
@@ -30,6 +31,7 @@ class Cursor(msgspec.Struct, frozen=True):
     tier: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # the pool grows with its power: a forged one must not hang us
     wanted: Annotated[int, msgspec.Meta(ge=0, le=1 << 31)] = 0
     at: int | None = None
+    counted: dict[str, int] = {}
 
 
 def digest_of(*asked: object) -> str:

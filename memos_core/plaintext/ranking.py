@@ -17,6 +17,8 @@ Signals of an item i, k running over its neighbours at distance |k| ≤ 4 in its
 - salience: names and numbers said, no question, and how rare its words are in this cube.
 - when: 1 if the question asks for a time and the item says one.
 - feedback: words that the five best items share (RM3; Abdul-Jaleel et al., TREC 2004), at i or decayed next to it.
+- usage: how likely it is to be needed again, by how often and how lately it was used (`memos_core.lifecycle.activation`); 0
+  where it never was. Only in searches of the present: the past is ranked as it was.
 
 Weights were chosen as round numbers on the development half of LoCoMo, each structural choice by leaving one conversation
 out; docs/retrieval.md has the figures. All weights changed at random by up to half move recall@10 by about a point.
@@ -33,7 +35,7 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 
-Signal = Literal["late", "dense", "near", "lexical", "speaker", "date", "salience", "when", "feedback"]
+Signal = Literal["late", "dense", "near", "lexical", "speaker", "date", "salience", "when", "feedback", "usage"]
 SIGNALS: Final[tuple[Signal, ...]] = (
     "late",
     "dense",
@@ -44,6 +46,7 @@ SIGNALS: Final[tuple[Signal, ...]] = (
     "salience",
     "when",
     "feedback",
+    "usage",
 )
 
 REACH: Final = 4  # neighbours looked at on either side
@@ -54,6 +57,7 @@ DATE_EDGE, DATE_DAYS = 0.5, 7.0
 OPEN_DAYS: Final = 14.0  # inside a time that is open to one side ("before August"), from its closed end
 RARITY_WEIGHT: Final = 5.0  # of the rarity of words within salience
 FEEDBACK_ITEMS, FEEDBACK_TERMS = 5, 10
+USAGE: Final = 0.05  # the weight of usage in every recipe: a sixteenth of a named date's
 # Above this many findable items a cheap first score over all of them picks the pool that all signals are computed for.
 FULL_ROWS: Final = 4096
 POOL: Final = 100  # best of the first score; their neighbours come on top
@@ -101,6 +105,7 @@ TOKENS: Final = Recipe(
         "salience": 0.08,
         "when": 0.3,
         "feedback": 0.2,
+        "usage": USAGE,
     },
     Calibration(-3.9, 1.1, 5.0, 2.3, 0.6),
 )
@@ -115,12 +120,13 @@ VECTORS: Final = Recipe(
         "salience": 0.08,
         "when": 0.3,
         "feedback": 0.2,
+        "usage": USAGE,
     },
     Calibration(-3.3, 0.9, 5.8, 2.9, 0.4),
 )
 WORDS: Final = Recipe(
     "words",
-    {"lexical": 2.2, "speaker": 0.4, "date": 0.8, "salience": 0.08, "when": 0.3, "feedback": 0.2},
+    {"lexical": 2.2, "speaker": 0.4, "date": 0.8, "salience": 0.08, "when": 0.3, "feedback": 0.2, "usage": USAGE},
     Calibration(-2.6, 0.4, 7.5, 3.7, 0.2),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -70,6 +70,7 @@ class Ranked:
         self._found = sorted(found, key=lambda each: each.place.cube.name)
         self._recipe = recipe
         self._wanted = wanted
+        self._counted: dict[str, int] = {}
         self._more = any(each.more for each in found)
         lengths = [len(each.seqs) for each in self._found]
         scores = np.concatenate([each.signals.scores for each in self._found])
@@ -93,7 +94,15 @@ class Ranked:
         """Whether a further tier may hold hits that are likely enough."""
         return self._more and (not len(self._likely) or bool(self._likely[-1] >= min_score))
 
-    def hits(self, store: RecordStore, top_k: int, min_score: float, after: Cursor | None, asked: str) -> Hits:
+    def hits(
+        self,
+        store: RecordStore,
+        top_k: int,
+        min_score: float,
+        after: Cursor | None,
+        asked: str,
+        counted: Mapping[str, int] | None = None,
+    ) -> Hits:
         """One page of hits.
 
         Args:
@@ -102,7 +111,9 @@ class Ranked:
             min_score: only those at least this likely.
             after: the end of the page before; None for the first.
             asked: digest of the search, for the cursor.
+            counted: which counting of uses each cube's scores are by, for the cursor.
         """
+        self._counted = dict(counted or {})
         hits: list[Hit] = []
         several = len(self._found) > 1
         start = 0 if after is None else self._first_after(after)
@@ -150,7 +161,7 @@ class Ranked:
     def _cursor(self, asked: str, last: int) -> str:
         seqs = {each.place.cube.name: each.seq for each in self._found}
         tier, *_ = key = self._key(last)
-        return encode(Cursor(asked, seqs, key[1:], tier, self._wanted, self._found[0].place.look.at))
+        return encode(Cursor(asked, seqs, key[1:], tier, self._wanted, self._found[0].place.look.at, self._counted))
 
     def _key(self, place: int) -> Key:
         cube = self._found[int(self._cubes[place])].place.cube.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextvars import copy_context
 from datetime import datetime
@@ -25,11 +25,12 @@ from memos_core.plaintext.question import Question, mostly_latin, take_apart, wi
 from memos_core.plaintext.ranking import Recipe, Signal, recipe_for
 from memos_core.plaintext.results import Found, Place, Ranked
 from memos_core.plaintext.signals import Asking, pool_size
+from memos_core.plaintext.uses import Counted, Uses
 from memos_core.protocols.storage import RecordStore
 from memos_core.stores.index.columns import ABSENT_TIME
 from memos_core.types.items import Hits, MemoryItem, Page
 from memos_core.types.names import check_text
-from memos_core.types.work import CubeRow, from_micros
+from memos_core.types.work import CubeRow, from_micros, micros
 
 Rows = NDArray[np.int64]
 Order = Literal["created", "updated", "occurred"]
@@ -78,6 +79,7 @@ class Searcher:
         followers: who keep copies of their vectors.
         pool: where several cubes are asked side by side.
         now: the clock.
+        uses: of their items; None where they take no part in ranking.
     """
 
     def __init__(
@@ -89,7 +91,9 @@ class Searcher:
         *,
         pool: Executor,
         now: Callable[[], datetime],
+        uses: Uses | None = None,
     ) -> None:
+        self._uses = uses
         self._store = store
         self._embedding = embedding
         self._indexes = indexes
@@ -121,6 +125,7 @@ class Searcher:
     def _search(self, places: Sequence[Place], ask: Ask) -> Hits:
         asked = digest_of(ask.text, ask.where, ask.min_score, sorted(ask.without), ask.cubes, _states(places))
         after = None if ask.cursor is None else decode(ask.cursor, asked)
+        counted = self._counted(places, ask, after)
         if after is not None:
             places = _as_before(places, after)
         question, names = self._understand(places, ask.text)
@@ -130,16 +135,24 @@ class Searcher:
             tokens=vectors is not None and vectors.tokens is not None,
             without=ask.without,
         )
-        if not recipe.weights:
+        if recipe.weights.keys() <= {"usage"}:
             raise InvalidInput("no signal is left to search by: those that this search could have are all turned off")
         tier, wanted = (0, ask.top_k) if after is None else (after.tier, after.wanted)
         while True:
             do = partial(
-                self._ask, question=question, vectors=vectors, recipe=recipe, ask=ask, wanted=wanted, tier=tier
+                self._ask,
+                question=question,
+                vectors=vectors,
+                recipe=recipe,
+                ask=ask,
+                wanted=wanted,
+                tier=tier,
+                counted=counted,
             )
             found = self._each(places, do)
             ranked = Ranked(found, recipe, asks_time=question.asks_time, wanted=wanted)
-            hits = ranked.hits(self._store, ask.top_k, ask.min_score, after, asked)
+            changed = {name: each.changed for name, each in counted.items()}
+            hits = ranked.hits(self._store, ask.top_k, ask.min_score, after, asked, changed)
             if hits.cursor is not None or not ranked.goes_on(ask.min_score):
                 break
             tier += 1
@@ -148,6 +161,13 @@ class Searcher:
         self._indexes.trim()
         hits.degraded = degraded or next((each.degraded for each in found if each.degraded), None)
         return hits
+
+    def _counted(self, places: Sequence[Place], ask: Ask, after: Cursor | None) -> dict[str, Counted]:
+        """Uses of the items of each cube, as the page before counted them; none for the past, nor where they are turned off."""
+        if self._uses is None or "usage" in ask.without or any(place.as_of is not None for place in places):
+            return {}
+        before = {} if after is None else after.counted
+        return {place.cube.name: self._uses.of(place.cube, before.get(place.cube.name)) for place in places}
 
     def text_to_embed(self, places: Sequence[Place], text: str) -> str:
         """The words of a question whose vector a search of these cubes would look for."""
@@ -191,6 +211,7 @@ class Searcher:
         ask: Ask,
         wanted: int,
         tier: int,
+        counted: Mapping[str, Counted],
     ) -> Found:
         index = self._indexes.get(place.cube)
         if vectors is not None and vectors.mark != index.embedder:
@@ -203,7 +224,9 @@ class Searcher:
         with index.lock:
             index.catch_up()
             moment = index.moment(place.as_of, place.look)
-            asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker)
+            own = counted.get(place.cube.name)
+            uses = None if own is None else (own, micros(self._now()) if place.look.at is None else place.look.at)
+            asking = Asking(index, moment, question, vectors=vectors, recipe=recipe, asker=ask.asker, counted=uses)
             allowed = index.matching(ask.where, moment.rows)
             near = None if asked.likely is None else asked.likely.rows(index, allowed)
             pool = asking.pool(allowed, wanted, tier, near)

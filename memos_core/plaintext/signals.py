@@ -10,6 +10,7 @@ from memos_core.plaintext import ranking
 from memos_core.plaintext.embedding import QueryVectors
 from memos_core.plaintext.question import Question, about
 from memos_core.plaintext.ranking import Doubles, Recipe, Signal
+from memos_core.plaintext.uses import Counted
 from memos_core.stores.index.analysis import QueryTerm, idf
 from memos_core.stores.index.columns import ABSENT_TIME
 from memos_core.stores.index.cube_index import CubeIndex
@@ -70,6 +71,7 @@ class Asking:
         vectors: of the question; None for none.
         recipe: which signals there are.
         asker: the speaker that "I" means, if the cube knows one.
+        counted: uses of the cube's items, and the time to weigh them at (microseconds); None where they take no part.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class Asking:
         vectors: QueryVectors | None,
         recipe: Recipe,
         asker: str | None = None,
+        counted: tuple[Counted, int] | None = None,
     ) -> None:
         self._index = index
+        self._counted = counted
         self._moment = moment
         self._question = question
         self._recipe = recipe
@@ -201,6 +205,9 @@ class Asking:
         if weights.get("feedback") and "lexical" in parts:
             scores = np.where(pool.tiers == 0, ranking.fused(parts, self._recipe), -np.inf)
             parts["feedback"] = self._feedback(rows, scores, together, place, valid)
+        if "usage" in weights and self._counted is not None and len(self._counted[0]):
+            counted, at = self._counted
+            parts["usage"] = counted.likelihoods(self._index.table["item"][rows], at)
         scores = np.zeros(len(rows)) + ranking.fused(parts, self._recipe)
         dated = bool(parts["date"].max(initial=0.0) > 0) if "date" in parts else False
         keep = self._possible(parts, scores)

@@ -22,8 +22,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from memos_core.lifecycle.activation import joined, likelihood
-from memos_core.types.uses import Kept, Use
+from memos_core.lifecycle.activation import likelihood
+from memos_core.types.uses import Kept, Use, joined
 
 SIZE: Final = 20
 Part = Literal["recent", "used", "relevant", "pinned", "predicted"]
@@ -40,14 +40,14 @@ class Touch(msgspec.Struct, frozen=True):
     Attributes:
         item: the store's own number of it.
         cube: number of its cube.
-        amount: how much it was used; for a search the hit's score.
-        asked: whether a query found it: then `amount` is how relevant it was.
+        amount: how much it was used.
+        relevance: to the query of the turn, as `hit.score`; 0 where none found it.
     """
 
     item: int
     cube: int
     amount: float
-    asked: bool
+    relevance: float
 
 
 def turn_of(kept: Iterable[Kept]) -> int:
@@ -71,12 +71,11 @@ def refreshed(kept: Sequence[Kept], touched: Sequence[Touch], at: int) -> list[K
         own = now.get(each.item)
         use = Use(each.amount, each.amount, at, at)
         before = 0.0 if own is None else relevance(own, turn)
-        found = each.amount if each.asked else 0.0
         now[each.item] = Kept(
             each.item,
             each.cube,
             turn,
-            max(before, found),
+            max(before, each.relevance),
             0.0 if own is None else predicted(own, turn),
             use if own is None else joined(own.use, use),
         )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.protocols.copying import Filling, Snapshot
+from memos_core.protocols.uses import UseStore, UseTransaction
 from memos_core.protocols.work import JobStore
 from memos_core.types.access import Grant, Right
 from memos_core.types.erasure import Erasing, ErasurePlan, ErasureRecord, Hold
@@ -39,6 +40,10 @@ Changes = Iterator[list[tuple[Record, VectorBlobs | None]]]
 
 class Transaction(Protocol):
     """One unit of work on a store: all of it is kept when its block ends, or nothing."""
+
+    @property
+    def uses(self) -> UseTransaction:
+        """Uses and working memories, in this transaction; not audited, no part of any cube's log."""
 
     def cube(self, name: str) -> CubeRow | None:
         """The cube, locked until the end; None where there is none. Lock several in order of name."""
@@ -149,6 +154,10 @@ class RecordStore(Protocol):
     @property
     def jobs(self) -> JobStore:
         """Background work that is filed."""
+
+    @property
+    def uses(self) -> UseStore:
+        """Uses and working memories, beside the truth."""
 
     def close(self) -> None:
         """Let go of everything. Doing it twice does nothing."""

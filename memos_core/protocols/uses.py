@@ -47,6 +47,9 @@ class UseStore(Protocol):
     def used(self, cube: CubeRow, after: int = 0) -> Used:
         """Uses of the cube's items that have been written after a writing, and which was the newest."""
 
+    def used_items(self, items: Sequence[int]) -> dict[int, Use]:
+        """Uses of these items, by number; those never used are left out."""
+
     def used_cube(self, cube: CubeRow) -> Use | None:
         """Uses of all items of the cube together; None before the first."""
 

@@ -29,6 +29,14 @@ class Use(msgspec.Struct, frozen=True):
     last_at: int
 
 
+def joined(one: Use, other: Use) -> Use:
+    """The uses of both, in whatever order they come in."""
+    first, last = sorted((one, other), key=lambda use: (use.last_at, use.newest))
+    newest = last.newest + first.newest if first.last_at == last.last_at else last.newest
+    total = first.total + last.total
+    return Use(total, newest, min(first.first_at, last.first_at), last.last_at)
+
+
 class Holder(msgspec.Struct, frozen=True):
     """Whose working memory: an actor in a conversation that reads from these cubes.
 
@@ -50,13 +58,13 @@ class Noted(msgspec.Struct, frozen=True):
         kind: what: a search found them, they were put into a prompt, read by id, or added.
         at: when, microseconds since 1970.
         holder: in which conversation; None outside of any.
-        items: (cube, id, how much).
+        items: (cube, id, how much it was used, how relevant it was to a query).
     """
 
     kind: Kind
     at: int
     holder: Holder | None
-    items: tuple[tuple[str, str, float], ...]
+    items: tuple[tuple[str, str, float, float], ...]
 
 
 class Kept(msgspec.Struct, frozen=True):

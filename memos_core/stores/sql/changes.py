@@ -22,6 +22,7 @@ from memos_core.stores.sql.lookups import cube_row, heads_by
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
+from memos_core.stores.sql.uses import UseWriting
 from memos_core.types.access import Right
 from memos_core.types.erasure import Erasing, ErasurePlan
 from memos_core.types.jobs import Done, NewJob
@@ -77,6 +78,7 @@ class WriteTransaction:
         self._ended: list[Done] = []
         self.filed = False  # whether there is anything new for workers
         self.entries: dict[int, int] = {}  # number of the audit entry that was written for each cube
+        self.uses = UseWriting(connection, statements, database)
 
     @property
     def connection(self) -> Connection:

@@ -27,6 +27,7 @@ from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbe
 from memos_core.stores.sql.schema import cube_of, position, seq_of
 from memos_core.stores.sql.spans import Piece, Spans, own_spans, spans_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
+from memos_core.stores.sql.uses import SqlUses
 from memos_core.types.access import Grant, Right
 from memos_core.types.erasure import Erasing, ErasurePlan, ErasureRecord, Hold
 from memos_core.types.items import LifecycleState
@@ -86,6 +87,7 @@ class SqlStore:
         self.jobs = SqlJobs(database, self._statements, now)
         self._written: Callable[[Mapping[int, int]], None] | None = None
         self._forked: dict[tuple[int, int, int, int], Spans] = {}  # of forks, as they were found
+        self.uses = SqlUses(database, self._statements)
         with database.reading() as connection:
             current = migrations.applied(connection) is not None and not migrations.pending(connection)
         if not current:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from memos_core.lifecycle.activation import joined
 from memos_core.protocols.uses import Place, Used
 from memos_core.stores.sql import schema
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.lookups import heads_by
 from memos_core.stores.sql.schema import cube_of, position
 from memos_core.stores.sql.statements import Statements
-from memos_core.types.uses import Holder, Kept, Use
+from memos_core.types.uses import Holder, Kept, Use, joined
 from memos_core.types.work import CubeRow
 
 _u, _w, _i, _c = schema.usage.c, schema.working.c, schema.items.c, schema.cubes.c
@@ -54,6 +53,11 @@ class SqlUses:
             return Used(newest, {row[0]: Use(*row[2:]) for row in rows if row[0] != whole})
 
         return self._database.repeated(asked)
+
+    def used_items(self, items: Sequence[int]) -> dict[int, Use]:
+        """Uses of these items, by number; those never used are left out."""
+        with self._database.asking() as connection:
+            return _known(connection, self._statements, items)
 
     def used_cube(self, cube: CubeRow) -> Use | None:
         """Uses of all items of the cube together; None before the first."""
@@ -126,28 +130,17 @@ class UseWriting:
             by_cube.setdefault(cube_of(item), {})[item] = use
         for cube, own in by_cube.items():
             self._database.lock(self._connection, f"usage {cube}")
-            changed = int(
-                self._connection.execute(select(func.max(_u.changed)).where(_u.cube == cube)).scalar() or 0
-            )
+            changed = int(self._connection.execute(select(func.max(_u.changed)).where(_u.cube == cube)).scalar() or 0)
             whole = position(cube, 0)
             for use in own.values():
                 own = {**own, whole: joined(own[whole], use) if whole in own else use}
-            known = self._known(list(own))
+            known = _known(self._connection, self._statements, list(own))
             rows = []
             for item, use in own.items():
                 total = joined(known[item], use) if item in known else use
                 rows.append((item, cube, changed + 1, total.total, total.newest, total.first_at, total.last_at))
             _delete_in(self._connection, schema.usage, "item", list(known))
             self._statements.insert(self._connection, schema.usage, _USE, rows)
-
-    def _known(self, items: Sequence[int]) -> dict[int, Use]:
-        rows = self._statements.run_list(
-            self._connection,
-            "uses of items",
-            lambda members: select(_u.item, _u.total, _u.newest, _u.first_at, _u.last_at).where(_u.item.in_(members)),
-            items,
-        )
-        return {row[0]: Use(*row[1:]) for row in rows}
 
     def working(self, holder: Holder) -> list[Kept]:
         """What is in a working memory; whoever else would write it waits until the end."""
@@ -170,6 +163,16 @@ def forget(connection: Connection, items: Sequence[int]) -> int:
     """Remove all that is kept of items, by number, within a transaction (erasing does); returns how many rows that were."""
     gone = _delete_in(connection, schema.usage, "item", items)
     return gone + _delete_in(connection, schema.working, "item", items)
+
+
+def _known(connection: Connection, statements: Statements, items: Sequence[int]) -> dict[int, Use]:
+    rows = statements.run_list(
+        connection,
+        "uses of items",
+        lambda members: select(_u.item, _u.total, _u.newest, _u.first_at, _u.last_at).where(_u.item.in_(members)),
+        items,
+    )
+    return {row[0]: Use(*row[1:]) for row in rows}
 
 
 def _delete_in(connection: Connection, table: object, column: str, members: Sequence[int]) -> int:
@@ -200,4 +203,4 @@ def _working(connection: Connection, statements: Statements, holder: Holder) -> 
         ),
         {f"of_{name}": value for name, value in _whose(holder).items()},
     ).fetchall()
-    return [Kept(*row[:5], Use(*row[5:])) for row in rows]
+    return [Kept(row[0], row[1], row[2], row[3], row[4], Use(*row[5:])) for row in rows]
