@@ -33,7 +33,7 @@ from memos_core.plaintext.general import GeneralTextMemory, merged_from
 from memos_core.plaintext.later import Adding, check_room
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
-from memos_core.plaintext.working import SIZE, expected, parts_of, turn_of
+from memos_core.plaintext.working import SIZE, expected, half_of, parts_of
 from memos_core.protocols.storage import RecordStore
 from memos_core.protocols.uses import UseRecorder
 from memos_core.reading.reader import mentions_of
@@ -668,13 +668,13 @@ class CompositeView:
         for cube in self._made(self.read):
             own = [id for name, id in places.values() if name == cube.name]
             items.update({(cube.name, item.id): item for item in (cube.found_among(own) if own else [])})
-        turn, now = turn_of(kept), micros(self._now())
+        half, now = half_of(kept), micros(self._now())
         found = []
         for each in kept:
             item = items.get(places[each.item]) if each.item in places else None
             if item is not None:
-                parts = parts_of(each, turn, now, pinned=PINNED in item.tags)
-                found.append(Remembered(item, sum(parts.values()), parts, expected(each, turn)))
+                parts = parts_of(each, half, now, pinned=PINNED in item.tags)
+                found.append(Remembered(item, sum(parts.values()), parts, expected(parts)))
         found.sort(key=lambda each: (-each.score, each.item.cube_id, each.id))
         return found[:SIZE]
 

@@ -83,7 +83,7 @@ class UseNotes:
             writing = transaction.uses
             places = writing.places(sorted({item[:2] for noted in notes for item in noted.items}))
             uses: dict[int, Use] = {}
-            turns: dict[Holder, list[tuple[int, list[Touch]]]] = {}
+            turns: dict[Holder, list[tuple[Noted, list[Touch]]]] = {}
             for noted in notes:
                 touched = [
                     Touch(*places[cube, id], amount, relevance)
@@ -94,12 +94,12 @@ class UseNotes:
                     use = Use(each.amount, each.amount, noted.at, noted.at)
                     uses[each.item] = joined(uses[each.item], use) if each.item in uses else use
                 if noted.holder is not None and touched:
-                    turns.setdefault(noted.holder, []).append((noted.at, touched))
+                    turns.setdefault(noted.holder, []).append((noted, touched))
             writing.add(uses)
             for holder in sorted(turns, key=lambda each: (each.actor, each.conversation, each.cubes)):
                 kept = writing.working(holder)
-                for at, touched in turns[holder]:
-                    kept = best(refreshed(kept, touched, at), at)
+                for noted, touched in turns[holder]:
+                    kept = best(refreshed(kept, touched, noted.kind, noted.at), noted.at)
                 writing.keep(holder, kept)
             if self._follow is not None and turns:
                 self._follow(transaction, list(turns))

@@ -73,15 +73,16 @@ class Kept(msgspec.Struct, frozen=True):
     Attributes:
         item: the store's own number of it.
         cube: number of its cube.
-        turn: of the conversation, in which the item was touched last: 1, 2, 3, ...
-        relevance: to the queries up to that turn, in [0, 1].
-        predicted: how likely the next turns need it, as was thought in that turn, in [0, 1].
+        half: of a turn of the conversation, in which the item was touched last: 1, 3, 5, ... where something was asked, 2, 4,
+            6, ... where something was said.
+        relevance: to the queries up to then, in [0, 1].
+        predicted: that the next turns need it, as was thought then; from 0, about 1 is a lot.
         use: of it within this conversation.
     """
 
     item: int
     cube: int
-    turn: int
+    half: int
     relevance: float
     predicted: float
     use: Use
@@ -93,7 +94,7 @@ class Remembered(msgspec.Struct, frozen=True):
     Attributes:
         item: as it is now.
         score: by which working memory is ordered, falling; what does not make it into the best few is let go.
-        parts: what adds up to the score: "recent", "used", "relevant", "pinned", "predicted".
+        parts: what adds up to the score: "recent", "used", "relevant", "predicted", "pinned".
         expected: how likely this turn needs it, going by the turns before.
     """
 

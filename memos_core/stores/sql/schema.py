@@ -76,7 +76,7 @@ holds = _table("holds", integers="cube at", texts="target reason placed_by")
 usage = _table("usage", integers="item cube changed first_at last_at", floats="total newest")
 working = _table(
     "working",
-    integers="item cube turn first_at last_at",
+    integers="item cube half first_at last_at",
     texts="actor conversation cubes",
     floats="relevance predicted total newest",
 )

@@ -19,7 +19,7 @@ from memos_core.types.work import CubeRow
 _u, _w, _i, _c = schema.usage.c, schema.working.c, schema.items.c, schema.cubes.c
 _USE = ("item", "cube", "changed", "total", "newest", "first_at", "last_at")
 _OF_HOLDER = ("actor", "conversation", "cubes")
-_KEPT = ("item", "cube", "turn", "relevance", "predicted", "total", "newest", "first_at", "last_at")
+_KEPT = ("item", "cube", "half", "relevance", "predicted", "total", "newest", "first_at", "last_at")
 _CHUNK = 256  # items that are told apart in one statement, at most
 
 
@@ -189,7 +189,7 @@ def _whose(holder: Holder) -> dict[str, str]:
 
 
 def _numbers(kept: Kept) -> tuple[int | float, ...]:
-    return (kept.item, kept.cube, kept.turn, kept.relevance, kept.predicted)
+    return (kept.item, kept.cube, kept.half, kept.relevance, kept.predicted)
 
 
 def _working(connection: Connection, statements: Statements, holder: Holder) -> list[Kept]:

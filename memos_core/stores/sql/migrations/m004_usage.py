@@ -23,7 +23,7 @@ STATEMENTS = (
         cubes {text} NOT NULL,     -- names of those that are read, as JSON
         item {int} NOT NULL,
         cube {int} NOT NULL,
-        turn {int} NOT NULL,
+        half {int} NOT NULL,     -- of a turn, in which the item was touched last
         first_at {int} NOT NULL,
         last_at {int} NOT NULL,
         relevance {float} NOT NULL,
