@@ -48,7 +48,8 @@ from memos_core.plaintext.search import Searcher
 from memos_core.plaintext.uses import Uses
 from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
-from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.scheduler.jobs.working import job_for
 from memos_core.scheduler.usage import UseNotes
 from memos_core.session import Session
 from memos_core.stores.anchors import open_anchor
@@ -60,6 +61,7 @@ from memos_core.types.checks import in_utc
 from memos_core.types.differences import RolledBack
 from memos_core.types.erasure import Erasure, ErasurePreview, Finished
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_name, check_text
+from memos_core.types.uses import Holder
 from memos_core.types.work import Checkpoint, CubeRow, utc_now
 from memos_core.view import CompositeView
 
@@ -154,7 +156,7 @@ class MOS:
         self._followers = Followers(store, self._embedding, self._indexes, following)
         self._memory = GeneralTextMemory(store, self._embedding, self._indexes, self._followers)
         self._uses = Uses(store)
-        self._notes = UseNotes(store) if usage else None
+        self._notes = UseNotes(store, _follow) if usage else None
         self._searcher = Searcher(
             store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now, uses=self._uses
         )
@@ -822,6 +824,11 @@ class MOS:
 
     def __repr__(self) -> str:
         return f"MOS({self._store.name!r}, embedder={self._embedding.mark.partition('#')[0] or None!r})"
+
+
+def _follow(transaction: Transaction, holders: Sequence[Holder]) -> None:
+    """File what is to be done after conversations have gone on."""
+    transaction.file([job_for(holder) for holder in holders])
 
 
 def _begin_anew(mos: MOS | None) -> None:

@@ -45,6 +45,7 @@ from memos_core.types.work import CubeRow
 BUILT_IN: Final = {
     "embed": "memos_core.scheduler.jobs.embed:EMBED",
     "prune": "memos_core.scheduler.jobs.prune:PRUNE",
+    "working": "memos_core.scheduler.jobs.working:WORKING",
 }
 ENTRY_POINTS: Final = "memos.jobs"
 

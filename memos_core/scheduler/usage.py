@@ -46,8 +46,11 @@ class UseNotes:
     def __len__(self) -> int:
         return len(self._notes)
 
-    def flush(self) -> int:
+    def flush(self, *, follow: bool = True) -> int:
         """Write what has been noted; returns how many notes that were.
+
+        Args:
+            follow: whether what comes after is filed, for a scheduler to do.
 
         Raises:
             StoreError: it cannot be written; it stays noted.
@@ -58,7 +61,7 @@ class UseNotes:
                 some = [self._notes.popleft() for _ in range(min(len(self._notes), _AT_ONCE))]
                 try:
                     with event("memos.uses", count=len(some)):
-                        self._write(some)
+                        self._write(some, follow)
                 except BaseException:
                     self._notes.extendleft(reversed(some[: MOST_NOTED - len(self._notes)]))
                     raise
@@ -68,7 +71,7 @@ class UseNotes:
     def close(self) -> None:
         """Write what can be written at once; what cannot is forgotten, as after a crash."""
         try:
-            self.flush()
+            self.flush(follow=False)  # nobody may be there to do it
         except MemosError as error:
             log.info("uses were not written (%s)", type(error).__name__)
             self._notes.clear()
@@ -78,7 +81,7 @@ class UseNotes:
         self._notes = deque(maxlen=MOST_NOTED)
         self._writing = threading.Lock()
 
-    def _write(self, notes: Sequence[Noted]) -> None:
+    def _write(self, notes: Sequence[Noted], follow: bool) -> None:
         with self._store.begin(actor=OPERATOR.id, action="uses") as transaction:
             writing = transaction.uses
             places = writing.places(sorted({item[:2] for noted in notes for item in noted.items}))
@@ -101,5 +104,5 @@ class UseNotes:
                 for noted, touched in turns[holder]:
                     kept = best(refreshed(kept, touched, noted.kind, noted.at), noted.at)
                 writing.keep(holder, kept)
-            if self._follow is not None and turns:
+            if follow and self._follow is not None and turns:
                 self._follow(transaction, list(turns))
