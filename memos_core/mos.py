@@ -764,7 +764,9 @@ class MOS:
             if self._scheduler is None:
                 from memos_core.scheduler.scheduler import MemScheduler
 
-                self._scheduler = MemScheduler(self._store, self._memory, self._searcher, self._clock)
+                self._scheduler = MemScheduler(
+                    self._store, self._memory, self._searcher, self._clock, first=self.count_uses
+                )
         return self._scheduler
 
     # -- closing --------------------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ class Session:
         if wait:
             if timeout is not None:
                 raise InvalidInput("timeout= is for wait=False: how long to wait for room in the queue of jobs")
-            done: Added | Adding = self._view.add(drafts, vectors=vectors)
+            done: Added | Adding[Added] = self._view.add(drafts, vectors=vectors)
         elif vectors is not None:
             raise InvalidInput(
                 "wait=False has the store's embedder make the vectors later; with vectors= nothing is left to do"

@@ -38,11 +38,18 @@ class MemScheduler:
         memory: what its cubes hold.
         searcher: asks them.
         now: the clock.
+        first: called before jobs are looked for; may file some.
     """
 
     def __init__(
-        self, store: RecordStore, memory: GeneralTextMemory, searcher: Searcher, now: Callable[[], datetime]
+        self,
+        store: RecordStore,
+        memory: GeneralTextMemory,
+        searcher: Searcher,
+        now: Callable[[], datetime],
+        first: Callable[[], object] = lambda: None,
     ) -> None:
+        self._first = first
         self._store = store
         self._memory = memory
         self._searcher = searcher
@@ -219,6 +226,7 @@ class MemScheduler:
         Args:
             limit: at most so many; None for all.
         """
+        self._first()
         worker, count, over = self._worker(), 0, threading.Event()
         beating = threading.Thread(target=self._beat_until, args=(worker, over), name="memos-jobs-beat", daemon=True)
         beating.start()
@@ -299,6 +307,7 @@ class MemScheduler:
         while not self._stopping.is_set():
             try:
                 self._store.jobs.wait_for_news(_TICK)
+                self._first()
                 due = self._store.jobs.next_at()
                 if due is not None and due <= micros(self._now()):
                     self._tell()
