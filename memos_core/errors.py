@@ -39,11 +39,12 @@ MemosError
 │   ├── UnsupportedStore           a location or backend nobody here can open
 │   ├── NotABackup                 a folder without backups, or with those of another store
 │   └── BackupDamaged              files of a backup that are not what was written
-├── ModelError                     an embedding model
+├── ModelError                     a model
 │   ├── EmbedderMismatch           the store's vectors come from another embedder
 │   ├── EmbedderUnavailable        the store needs an embedder that was not given and cannot be loaded
 │   ├── ModelNotFound              no weights under that name or folder
-│   └── EmbeddingFailed            the model raised, or answered with something that is no vector
+│   ├── EmbeddingFailed            the model raised, or answered with something that is no vector
+│   └── AnswerRefused              a text model raised, or answered something else than it was asked for
 ├── JobFailed                      background work was given up, or cancelled
 ├── MissingPackage (ImportError)   an optional package; the message names the pip command
 └── ReadingFailed                  a file that cannot be read as text, Markdown, HTML or a chat export
@@ -232,6 +233,10 @@ class ModelNotFound(ModelError):
 
 class EmbeddingFailed(ModelError):
     """The model raised, or answered with something that is no vector."""
+
+
+class AnswerRefused(ModelError):
+    """A text model raised, or answered something else than it was asked for. Nothing of it is kept."""
 
 
 class MissingPackage(MemosError, ImportError):

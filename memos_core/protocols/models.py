@@ -37,6 +37,22 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class TextModel(Protocol):
+    """Answers a prompt. Safe to call from several threads."""
+
+    @property
+    def identity(self) -> str:
+        """What it is called in the provenance of what it helped to make: "gpt-4o-2024-08-06", say."""
+
+    def complete(self, prompt: str) -> str:
+        """The answer, as text.
+
+        Raises:
+            Exception: of any kind, where there is none.
+        """
+
+
+@runtime_checkable
 class TokenEmbedder(Embedder, Protocol):
     """An embedder that also gives a small vector for each token, for late interaction."""
 

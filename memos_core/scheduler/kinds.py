@@ -44,6 +44,10 @@ from memos_core.types.work import CubeRow
 
 BUILT_IN: Final = {
     "embed": "memos_core.scheduler.jobs.embed:EMBED",
+    **{
+        name: f"memos_core.scheduler.jobs.{name}:{name.upper()}"
+        for name in ("deduplicate", "conflicts", "archive_cold", "retain", "catch_up_followers", "rebuild_stale")
+    },
     "prune": "memos_core.scheduler.jobs.prune:PRUNE",
     "working": "memos_core.scheduler.jobs.working:WORKING",
 }

@@ -19,6 +19,10 @@ class CubePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         max_age_days: items older than this (by when they were added) are put away by `retain`; None keeps them.
         max_items: of more than so many items that search finds, the oldest are put away by `retain`; None keeps all.
         when_over: what becomes of those, and of expired ones: "archive" or "delete".
+        duplicates: what the job "deduplicate" does with items that say exactly the same: "merge" them, "propose" that to
+            somebody, or "keep" them.
+        archive_below: the job "archive_cold" puts away what has less activation than this (docs/working.md); None: nothing.
+        archive_after_days: and was added at least so many days ago.
         strict_reads: every read is in the audit chain before it is answered.
         redact: kinds of personal data that are taken out before anything is stored ("email", "card", ...; see
             `memos_core.governance.redaction`), or import paths of rules of your own.
@@ -30,6 +34,9 @@ class CubePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     max_age_days: float | None = None
     max_items: int | None = None
     when_over: Literal["archive", "delete"] = "archive"
+    duplicates: Literal["merge", "propose", "keep"] = "merge"
+    archive_below: float | None = None
+    archive_after_days: float = 90.0
     strict_reads: bool = False
     redact: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
@@ -46,6 +53,8 @@ class CubePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             raise InvalidConfig(f"max_age_days is a number of days above 0, not {self.max_age_days!r}")
         if self.max_items is not None and self.max_items < 1:
             raise InvalidConfig(f"max_items is a whole number from 1, not {self.max_items!r}")
+        if not 0 <= self.archive_after_days < 1e6:
+            raise InvalidConfig(f"archive_after_days is a number of days from 0, not {self.archive_after_days!r}")
         return decode_policy(encode_policy(self))
 
 

@@ -299,7 +299,7 @@ def test_every_signal_is_what_its_description_says(
         assert parts.keys() == place_of_all(items), "with vectors every item may be a hit"
     expected: dict[int, dict[str, float]] = {}
     for place in range(len(items)):
-        own = {name: getattr(model, name)(place) for name in recipe.weights if name != "feedback"}
+        own = {name: getattr(model, name)(place) for name in recipe.weights if name not in ("feedback", "usage")}
         expected[place] = own
         if recipe.name == "words" and not any(own.get(name, 0) > 1e-12 for name in ("lexical", "date", "speaker")):
             assert place not in parts, "what shares nothing with the question is no hit"
