@@ -10,8 +10,8 @@ import msgspec
 
 from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
-from memos_core.governance.erasing import Wanted
 from memos_core.filters import F, Where, matches, parse_where
+from memos_core.governance.erasing import Wanted
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
 from memos_core.lifecycle.states import as_states

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from memos_core.errors import InvalidConfig, JobStopped, MemosError, ModelError
+from memos_core.errors import AnswerRefused, InvalidConfig, JobStopped, MemosError, ModelError
 from memos_core.events import JOB, event
 from memos_core.protocols.work import JobStore
 from memos_core.scheduler.context import RunningJobs
@@ -304,7 +304,7 @@ class Worker:
 
 def _words(error: BaseException) -> str:
     """An error as it is kept: of our own what it says, of others where it was raised; what those say may quote a memory."""
-    if isinstance(error, MemosError) and not isinstance(error, ModelError):
+    if isinstance(error, MemosError) and (not isinstance(error, ModelError) or isinstance(error, AnswerRefused)):
         return f"{type(error).__name__}: {error}"[:_WORDS]
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "nowhere"

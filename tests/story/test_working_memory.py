@@ -170,11 +170,29 @@ def test_what_is_erased_leaves_nothing_behind(mos: MOS) -> None:
     hit = alice.search("what is my dog called?")[0]
     mos.scheduler.run_pending()
     number = mos.store.heads(mos.store.cubes()[0], [hit.id])[hit.id].item
+    holder = Holder("alice", "home", ("alice",))
     assert mos.store.uses.used_items([number])
-    assert mos.store.uses.forget([number]) == 2, "its uses, and its place in working memory"
+    alice.erase([hit.id], reason="asked for")
     assert mos.store.uses.used_items([number]) == {}
-    kept = mos.store.uses.working(Holder("alice", "home", ("alice",)))
-    assert number not in {each.item for each in kept}
+    assert number not in {each.item for each in mos.store.uses.working(holder)}
+    assert mos.store.uses.forget([number]) == 0
+    assert mos.store.uses.working(holder), "the others are still in mind"
+
+
+def test_an_actor_that_is_erased_has_nothing_in_mind(tmp_path: Path, clock: ManualClock) -> None:
+    with MOS.open(tmp_path, now=clock) as mos:
+        talk(mos).add("Call me Zacharias.")
+        mos.share("alice", with_="bob", rights="read")
+        bob = mos.session("bob", conversation="thread", read_from=["alice"], write_to=[])
+        for session in (bob, mos.session("alice", conversation="home")):
+            session.search("what is my dog called?")
+        mos.scheduler.run_pending()
+        mos.session("alice", conversation="home").search("Rex")
+        mos.count_uses()  # a job waits that names her
+        mos.erase(subject="alice", reason="asked for")
+        assert mos.store.uses.working(Holder("alice", "home", ("alice",))) == []
+        assert mos.store.uses.working(Holder("bob", "thread", ("alice",))) == []
+        assert not [job for job in mos.scheduler.jobs() if "alice" in str(job.payload)]
 
 
 def test_it_is_there_when_the_store_is_opened_again(tmp_path: Path, clock: ManualClock) -> None:

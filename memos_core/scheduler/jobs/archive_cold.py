@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from memos_core.lifecycle.consolidation import is_cold
-from memos_core.scheduler.jobs.consolidating import AT_ONCE, cube_of, for_each_cube, living
+from memos_core.scheduler.jobs.consolidating import AT_ONCE, cube_of, for_each_cube, living, not_held
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.types.cube_policy import decode_policy
 from memos_core.types.items import LifecycleState
@@ -29,7 +29,7 @@ def run(context: JobContext) -> object:
         used = context.store.uses.used_items([record.item for record in piece])
         cold += [
             record
-            for record in piece
+            for record in not_held(context, row, piece)
             if is_cold(record, used.get(record.item), below=policy.archive_below, before=before, now=micros(now))
         ]
         if len(cold) > AT_ONCE:

@@ -67,6 +67,12 @@ def living(context: JobContext, row: CubeRow, *, states: frozenset[LifecycleStat
         yield list(context.store.records(row, seqs[start : start + _SLICE]).values())
 
 
+def not_held(context: JobContext, row: CubeRow, records: Sequence[Record]) -> list[Record]:
+    """Those of these items that no legal hold covers: what is on hold stays exactly as it is."""
+    held = context.store.held(row, [record.id for record in records])
+    return [record for record in records if record.id not in held]
+
+
 def proposal(what: str, records: Sequence[Record], relation: str, text: str, **detail: Any) -> Draft:
     """An item that says what somebody should look at. It is generated: found only when asked for, until it is activated.
 

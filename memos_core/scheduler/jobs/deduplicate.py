@@ -22,6 +22,7 @@ from memos_core.scheduler.jobs.consolidating import (
     cube_of,
     for_each_cube,
     living,
+    not_held,
     proposal,
     put_proposals,
     unknown,
@@ -65,7 +66,7 @@ def deduplicate(model: TextModel | None = None) -> JobKind:
         records = [
             record
             for piece in living(context, row, states=frozenset({LifecycleState.ACTIVATED}))
-            for record in piece
+            for record in not_held(context, row, piece)
             if takes_part(record)
         ]
         groups = exact_groups(records)

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, inspect, or_, select, update
 
 from memos_core.errors import Conflict, OnHold
-from memos_core.stores.sql import audit, schema
+from memos_core.stores.sql import audit, schema, uses
 from memos_core.stores.sql.changes import WriteTransaction, decode_body
 from memos_core.stores.sql.erasing_plan import MADE, Finder, Found, Member, own_name, pieces
 from memos_core.stores.sql.forking import text_of
@@ -125,6 +125,7 @@ class _Work:
                 for m in own
             ]
             self._put(number, puts)
+        uses.forget(self._connection, sorted(member.item for member in going))
         given = {id for id in self._found.given if id}
         self._conversations(said)
         self._details({cube for cube, _ in _by_cube(going)}, given)
@@ -170,6 +171,7 @@ class _Work:
             kept = {row[0] for row in self._connection.execute(query)}
             for gone in sorted({name for its, name in said if its == number} - kept):
                 self._connection.execute(delete(schema.conversations).where(_t.cube == number, _t.name == gone))
+                uses.forget_conversation(self._connection, number, gone)
 
     def _details(self, cubes: Collection[int], names: Collection[str]) -> None:
         """Details of audit entries that name somebody or something: their commitments stay."""
@@ -209,6 +211,7 @@ class _Work:
             if changed or values:
                 self._touched.add(number)
         self._details(cubes, {subject})
+        uses.forget_actor(self._connection, subject)
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ _u, _w, _i, _c = schema.usage.c, schema.working.c, schema.items.c, schema.cubes.
 _USE = ("item", "cube", "changed", "total", "newest", "first_at", "last_at")
 _OF_HOLDER = ("actor", "conversation", "cubes")
 _KEPT = ("item", "cube", "half", "relevance", "predicted", "total", "newest", "first_at", "last_at")
+WORKING = "working"  # kind of the jobs whose payload names an actor, a conversation and cubes
 _CHUNK = 256  # items that are told apart in one statement, at most
 
 
@@ -173,6 +174,24 @@ def _known(connection: Connection, statements: Statements, items: Sequence[int])
         items,
     )
     return {row[0]: Use(*row[1:]) for row in rows}
+
+
+def forget_conversation(connection: Connection, cube: int, name: str) -> None:
+    """Remove what a conversation of that name has in mind of a cube, within a transaction."""
+    connection.execute(delete(schema.working).where(_w.cube == cube, _w.conversation == name))
+
+
+def forget_actor(connection: Connection, actor: str) -> None:
+    """Remove what an actor has in mind, what others have in mind of its own cubes, and jobs that name it, in a transaction."""
+    connection.execute(delete(schema.working).where(_w.actor == actor))
+    for (cubes,) in connection.execute(select(_w.cubes).distinct()).fetchall():
+        if any(name == actor or name.startswith(actor + "/") for name in msgspec.json.decode(cubes)):
+            connection.execute(delete(schema.working).where(_w.cubes == cubes))
+    jobs = schema.jobs.c
+    for job, payload in connection.execute(select(jobs.job, jobs.payload).where(jobs.kind == WORKING)).fetchall():
+        told = msgspec.json.decode(payload)
+        if any(name == actor or name.startswith(actor + "/") for name in (told.get("actor"), *told.get("cubes", ()))):
+            connection.execute(delete(schema.jobs).where(jobs.job == job))
 
 
 def _delete_in(connection: Connection, table: object, column: str, members: Sequence[int]) -> int:
