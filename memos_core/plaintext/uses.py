@@ -17,6 +17,8 @@ from memos_core.types.work import CubeRow
 _PAST: Final = 8  # earlier countings kept for each cube, for the later pages of a search
 _STALE: Final = 30.0  # seconds: where commits of others that only count are not told, they are asked for so often
 _CUBES: Final = 256
+_MINUTE: Final = 60_000_000  # microseconds
+_ALL: Final = 20
 
 
 class Counted:
@@ -32,20 +34,37 @@ class Counted:
         self.changed = changed
         self._items = items
         self._numbers = numbers
+        self._known: tuple[int, Doubles] | None = None  # likelihoods of all of them, in some minute
 
     def __len__(self) -> int:
         return len(self._items)
 
     def likelihoods(self, items: NDArray[np.int64], at: int) -> Doubles:
-        """How likely each of these items is to be needed again, by its uses: 0 for those never used."""
+        """How likely each of these items is to be needed again, by its uses: 0 for those never used.
+
+        Args:
+            items: the store's own numbers of them.
+            at: microseconds since 1970; the same all through a minute.
+        """
         found = np.zeros(len(items))
         if not len(self._items):
             return found
         places = np.minimum(np.searchsorted(self._items, items), len(self._items) - 1)
         used = self._items[places] == items
-        total, newest, first, last = self._numbers[places[used]].T
-        found[used] = likelihoods(base_levels(total, newest, first, last, at))
+        minute = at // _MINUTE
+        if len(self._items) <= _ALL * len(items):  # of few that are asked about among many, those alone are worked out
+            known = self._known
+            if known is None or known[0] != minute:
+                known = self._known = (minute, self._likely(self._numbers, minute))
+            found[used] = known[1][places[used]]
+        else:
+            found[used] = self._likely(self._numbers[places[used]], minute)
         return found
+
+    @staticmethod
+    def _likely(numbers: Doubles, minute: int) -> Doubles:
+        total, newest, first, last = numbers.T
+        return likelihoods(base_levels(total, newest, first, last, minute * _MINUTE))
 
     def with_new(self, changed: int, items: NDArray[np.int64], numbers: Doubles) -> Counted:
         """These, with the newer numbers of some."""
