@@ -46,6 +46,8 @@ TABLES: Final = (
     _Moved(schema.jobs, ("job",)),
     _Moved(schema.grants, ("cube", "grantee")),
     _Moved(schema.holds, ("cube", "target")),
+    _Moved(schema.usage, ("item",)),
+    _Moved(schema.working, ("actor", "conversation", "cubes", "item")),
 )
 _s = schema.store.c
 
