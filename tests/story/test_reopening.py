@@ -16,6 +16,7 @@ from telling import in_another_process, snapshot, started, tell, texts, wait_for
 
 from memos_core import MOS, AsyncMOS, MemCube, Session
 from memos_core.errors import StoreClosed, StoreNotFound, UnsupportedStore
+from memos_core.types.uses import Holder
 
 QUESTION = "where does Ann live?"
 
@@ -51,11 +52,13 @@ def seen(mos: MOS) -> object:
 
 
 def test_opened_again_everything_is_as_it_was(tmp_path: Path) -> None:
-    with MOS.open(tmp_path, embedder="hashing") as mos:
+    with MOS.open(
+        tmp_path, embedder="hashing", usage=False
+    ) as mos:  # asking is no use here: it would change the ranking
         fill(mos)
         before = seen(mos)
     for _ in range(2):
-        with MOS.open(tmp_path) as mos:
+        with MOS.open(tmp_path, usage=False) as mos:
             assert seen(mos) == before
             assert mos.verify() == []
 
@@ -131,6 +134,7 @@ SESSION_CALLS |= {
     "diff": lambda session: session.diff("home"),
     "fork": lambda session: session.fork("alice/other", cube="alice"),
     "rollback_cube": lambda session: session.rollback_cube(1, cube="alice"),
+    "working": lambda session: session.view.working(Holder("alice", "thread", ("alice",))),
     "erase": lambda session: session.erase("home", reason="x"),
     "preview_erase": lambda session: session.preview_erase("home"),
 }
@@ -148,6 +152,7 @@ MOS_CALLS: dict[str, Callable[[MOS], Any]] = {
     "reindex": lambda mos: mos.reindex(),
     "reembed": lambda mos: mos.reembed("hashing"),
     "stats": lambda mos: mos.stats(),
+    "count_uses": lambda mos: mos.count_uses(),
     "vacuum": lambda mos: mos.vacuum(),
     "retain": lambda mos: mos.retain(),
     "fork": lambda mos: mos.fork("alice", "alice/other"),
