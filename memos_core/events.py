@@ -8,9 +8,10 @@ nothing itself. Where nobody listens, an event costs about a microsecond.
     handler.setFormatter(JsonLines())
 
 Events: `memos.add`, `memos.update`, `memos.delete`, `memos.restore`, `memos.search`, `memos.catch_up` (an index applies what
-is new), `memos.embed`, `memos.backup`, `memos.restore_store`, `memos.vacuum`, `memos.audit` (what was read is written down;
-`memos.audit_lost`: it cannot be), `memos.checkpoint` (the audit is signed), and `memos.job` for whatever runs jobs. One
-that ends with an error has `error`: its type. Its message may quote what was passed in, so it is never part of an event.
+is new), `memos.embed`, `memos.uses` (uses are counted), `memos.backup`, `memos.restore_store`, `memos.vacuum`, `memos.audit`
+(what was read is written down; `memos.audit_lost`: it cannot be), `memos.checkpoint` (the audit is signed), and `memos.job`
+for whatever runs jobs. One that ends with an error has `error`: its type. Its message may quote what was passed in, so it is
+never part of an event.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ deleted, or the uses that are counted change what searches of the past find.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_what_was_asked_about_stays_in_mind_for_the_next_turn(mos: MOS) -> None:
     assert first.score == pytest.approx(sum(first.parts.values()))
     assert [each.score for each in alice.working()] == sorted((each.score for each in alice.working()), reverse=True)
     assert len(alice.working()) <= 20
+
+
+def test_a_scheduler_that_runs_brings_it_up_to_date_by_itself(tmp_path: Path) -> None:
+    with MOS.open(tmp_path, scheduler=True) as mos:
+        alice = talk(mos)
+        alice.search("what is my dog called?")
+        until = time.monotonic() + 30
+        while not alice.working() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert alice.working()[0].text == FACTS[0]
 
 
 def test_a_follow_up_that_names_nothing_still_has_its_context(mos: MOS) -> None:
