@@ -2,10 +2,10 @@
 
 Two things tell (benchmarks/prefetch.py measures both against recency):
 
-- topic: items near in meaning to what was said and found in the last turns: half the cosine with the mean of their vectors,
+- topic: items near in meaning to what was said and found in the last turns: .3 of the cosine with the mean of their vectors,
   each weighted by how lately it was said (.6 for every turn since) or how relevant it is;
 - next to: what stands beside an item that is relevant, in its conversation or document, was read or said after it once, and
-  often is needed after it again: .6 of its relevance, .7 of that one step further.
+  may be needed after it again: .2 of its relevance, .7 of that one step further. On its own it wins nothing there.
 
 No words and no vectors of queries are kept for this: what was found stands for what was asked.
 """
@@ -32,8 +32,8 @@ from memos_core.types.work import CubeRow
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
-TOPIC: Final = 0.5
-NEXT_TO: Final = 0.6
+TOPIC: Final = 0.3
+NEXT_TO: Final = 0.2
 STEP: Final = 0.7
 REACH: Final = 2
 
