@@ -28,7 +28,7 @@ ITEMS, TIMES = 2000, 300
 
 
 def cost() -> list[dict[str, Any]]:
-    with MOS.open(":memory:") as mos, MOS.open(":memory:", usage=False) as silent:
+    with MOS.open(":memory:", rank_by_use=True) as mos, MOS.open(":memory:", usage=False) as silent:
         taken: dict[str, list[float]] = {}
         texts = [
             f"The lamp number {number} stands in room {number % 50} of house {number % 7}." for number in range(ITEMS)
@@ -75,7 +75,7 @@ def retrieval(kind: str, turns: list[dict[str, Any]], questions: list[dict[str, 
     row: dict[str, Any] = {}
     clock = ManualClock()
     embedder = None if kind == "none" else load_embedder("minilm")[0]
-    with MOS.open(":memory:", embedder=embedder, now=clock) as mos:
+    with MOS.open(":memory:", embedder=embedder, now=clock, rank_by_use=True) as mos:
         sessions = remember(mos, turns)
         mos.count_uses()
         for again in ("first", "second"):

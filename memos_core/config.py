@@ -13,6 +13,7 @@
     checkpoint_every = 1000      # audit entries of a cube from one to the next
     scheduler = true             # run background jobs in threads of whatever opens it (docs/jobs.md)
     max_pending = 10000          # jobs that may wait before add(..., wait=False) refuses more
+    rank_by_use = false          # whether what was used lately and often ranks higher
 
 Secrets have no place in it.
 """
@@ -44,6 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoint_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
     scheduler: bool = False
     max_pending: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    rank_by_use: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -61,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "checkpoint_every": self.checkpoint_every,
             "scheduler": self.scheduler,
             "max_pending": self.max_pending,
+            "rank_by_use": self.rank_by_use,
         }
 
 

@@ -121,6 +121,7 @@ class MOS:
         following: who keeps copies of the vectors of the larger cubes.
         anchoring: where signed checkpoints of the audit go, and when they are made.
         usage: whether uses are counted.
+        rank_by_use: whether they take part in ranking.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder.
@@ -141,6 +142,7 @@ class MOS:
         following: Following = NOBODY_FOLLOWS,
         anchoring: Anchoring = NO_ANCHORING,
         usage: bool = True,
+        rank_by_use: bool = False,
     ) -> None:
         self._store = store
         self._now = now
@@ -158,7 +160,13 @@ class MOS:
         self._uses = Uses(store)
         self._notes = UseNotes(store, _follow) if usage else None
         self._searcher = Searcher(
-            store, self._embedding, self._indexes, self._followers, pool=self._pool, now=now, uses=self._uses
+            store,
+            self._embedding,
+            self._indexes,
+            self._followers,
+            pool=self._pool,
+            now=now,
+            uses=self._uses if rank_by_use else None,
         )
         self._checkpoints = Checkpoints(store, anchoring, now=self._clock)
         self._eraser = Eraser(store, self._indexes, self._followers, self._folders)
@@ -188,6 +196,7 @@ class MOS:
         scheduler: bool = False,
         max_pending: int | None = None,
         usage: bool = True,
+        rank_by_use: bool = False,
     ) -> MOS:
         """Open the store at a location, or make it.
 
@@ -217,8 +226,9 @@ class MOS:
             scheduler: run background jobs in threads of this process from the beginning (`mos.scheduler.start()`).
             max_pending: how many jobs may wait before `add(..., wait=False)` refuses more; remembered by the store. None takes
                 what it remembers (at first 10,000).
-            usage: False counts no uses, so that working memories stay as they are (docs/working.md). Ranking still goes by
-                those counted before; a search leaves them out with `without=["usage"]`.
+            usage: False counts no uses, so that working memories stay as they are (docs/working.md).
+            rank_by_use: have what was used lately and often rank a little higher: asking changes what is answered next. A
+                search leaves it out with `without=["usage"]`.
 
         Raises:
             StoreNotFound: there is none, and none shall be made.
@@ -256,6 +266,7 @@ class MOS:
                 following=following,
                 anchoring=anchoring,
                 usage=usage,
+                rank_by_use=rank_by_use,
             )
             if scheduler:
                 opened.scheduler.start()

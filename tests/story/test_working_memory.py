@@ -275,8 +275,19 @@ def test_uses_of_what_one_may_not_see_are_not_told(mos: MOS) -> None:
     assert mos.cube("alice", actor="bob").used([mine]) == {}
 
 
-def test_use_lifts_what_is_used_a_little(clock: ManualClock) -> None:
+def test_asking_does_not_change_what_is_answered_next(clock: ManualClock) -> None:
     with MOS.open(":memory:", now=clock) as mos:
+        alice = mos.session("alice")
+        alice.add(["The blue lamp stands over here.", "The blue lamp stands over there."])
+        before = [(hit.id, hit.score, hit.parts) for hit in alice.search("blue lamp")]
+        for _ in range(5):
+            alice.get(before[-1][0])
+        mos.count_uses()
+        assert [(hit.id, hit.score, hit.parts) for hit in alice.search("blue lamp")] == before
+
+
+def test_use_lifts_what_is_used_a_little_where_that_is_asked_for(clock: ManualClock) -> None:
+    with MOS.open(":memory:", now=clock, rank_by_use=True) as mos:
         alice = mos.session("alice")
         first, second = alice.add(["The blue lamp stands over here.", "The blue lamp stands over there."]).ids
         other = alice.add("The blue lamp and the blue chair.").id
