@@ -457,7 +457,9 @@ class MemCube:
             for seq in seqs
             if records[seq].state in place.look.states and not self._over(records[seq], place.look.at)
         ]
-        return self.shown([item for item in living if item.indexed])
+        found = [item for item in living if item.indexed]
+        self.audited("working", [item.id for item in found])
+        return self.shown(found)
 
     @staticmethod
     def _over(record: Record, at: int | None) -> bool:

@@ -50,7 +50,7 @@ def test_what_several_count_at_once_adds_up(location: str) -> None:
 
 
 def test_what_another_process_has_counted_is_seen(location: str) -> None:
-    with MOS.open(location) as mos, MOS.open(location) as other:
+    with MOS.open(location, rank_by_use=True) as mos, MOS.open(location) as other:
         first, second = mos.session("alice").add(["The blue lamp over here.", "The blue lamp over there."]).ids
         assert "usage" not in mos.session("alice").search("blue lamp")[0].parts
         for _ in range(3):

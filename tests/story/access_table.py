@@ -68,6 +68,7 @@ SESSION: dict[str, Op | str] = {
     "lineage": r("list", lambda s: s.lineage("a")),
     "diff": r("history", lambda s: s.diff("a", 1)),
     "stats": r(QUIET, lambda s: s.stats()),  # counts what could be listed
+    "working": "no cube: ids of its conversation; the items come through MemCube.found_among",
     "read": w(QUIET, lambda s: s.read("a draft")),  # stores nothing; tells what would be taken out
     "add": w("add", lambda s: s.add("more light")),
     "update": w("update", lambda s: s.update("a", text="a new lamp")),
@@ -99,6 +100,9 @@ VIEW: dict[str, Op | str] = {
     "history": r("history", lambda v: v.history("a")),
     "id_of": r(QUIET, lambda v: v.id_of("k")),  # a name for a name
     "stats": r(QUIET, lambda v: v.stats()),
+    "working": "no cube: ids of a conversation; the items come through MemCube.found_among",
+    "note": "no cube: takes note of what was read, which has asked",
+    "used": r("get", lambda v: v.used(v.get("a"))),
     "text_to_embed": r(QUIET, lambda v: v.text_to_embed("what was here yesterday?")),
     "check_writable": w(QUIET, lambda v: v.check_writable()),
     "redaction": w(QUIET, lambda v: v.redaction()),
@@ -183,6 +187,8 @@ CUBE: dict[str, Op | str] = {
     "moment": Op(READ, lambda hands: hands.cube.moment(hands.mos._clock()), QUIET, READ),
     "catch_up": c(READ, QUIET, lambda cube: cube.catch_up()),
     "stats": c(READ, QUIET, lambda cube: cube.stats()),
+    "found_among": c(READ, "working", lambda cube: cube.found_among(["a"])),
+    "used": c(READ, QUIET, lambda cube: cube.used(["a"])),
     "policy": c(READ, QUIET, lambda cube: cube.policy),
     "require": c(READ, QUIET, lambda cube: cube.require(READ)),
     "shown": Op(READ, lambda hands: (hands.cube.require(READ), hands.cube.shown([])), QUIET, READ),
@@ -263,6 +269,7 @@ MOS_TABLE: dict[str, Op | str] = {
     "preview_erase": Op(ADMIN, lambda h: h.mos.preview_erase("a", cubes=[h.name], actor=h.who), QUIET, READ),
     "finish_erasures": HOLDER,
     "scheduler": HOLDER,
+    "count_uses": HOLDER,
     "verify_erased": HOLDER,
     "export_subject": "no actor: looks only into cubes that the actor administrates; tests/story/test_erasure.py",
 }

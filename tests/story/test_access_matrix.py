@@ -30,7 +30,7 @@ GIVES: dict[str, frozenset[Right]] = {
     "share": frozenset({READ, SHARE}),
     "admin": frozenset(Right),
 }
-READING = {"search", "list", "get", "history", "nearest", "diff"}
+READING = {"search", "list", "get", "history", "nearest", "diff", "working"}
 BOB = Actor("bob", ("desk", "team"))  # whose grant is to his second role
 
 

@@ -302,8 +302,9 @@ def check_private(folder: Path) -> None:
 def as_nobody(folder: Path, code: str) -> str:
     """What a process prints that may not write to a folder; root, to whom everything is allowed, becomes nobody first."""
     become = f"import os; os.getuid() == 0 and os.setuid({NOBODY})"
-    lines = ["from memos_core import MOS, MemosError", "import sqlalchemy.dialects.sqlite, sqlite3, numpy", become]
+    lines = ["from memos_core import MOS, MemosError", "import sqlalchemy.dialects.sqlite, sqlite3, numpy"]
     lines.append("import memos_core.mos, memos_core.stores.sql.records, memos_core.reading.reader, tempfile, uuid")
+    lines.append(become)  # last: it may not be able to read this interpreter's own files
     body = f"folder = {str(folder)!r}\n{textwrap.dedent(code)}"
     done = subprocess.run(
         [sys.executable, "-c", "\n".join([*lines, body])], capture_output=True, text=True, check=False, cwd="/"
