@@ -12,6 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 _SAMPLE: Final = 50
+_WIDE: Final = (
+    3  # of those are asked for as many neighbours as any search asks for: a torn graph crashes where it is torn
+)
+_MOST: Final = 20_000
 _MISSES: Final = 0.1
 
 
@@ -45,4 +49,6 @@ def _fault(collection: Any) -> str | None:
         found = collection.query(query_embeddings=vector[None, :], n_results=min(10, count), include=["embeddings"])
         near = max((float(np.asarray(each) @ vector) for each in found["embeddings"][0]), default=-1.0)
         lost += near < float(vector @ vector) - 1e-3
+        if looked <= _WIDE:
+            collection.query(query_embeddings=vector[None, :], n_results=min(_MOST, count), include=["distances"])
     return f"{lost} of {looked} vectors are not found by searching for them" if lost > _MISSES * looked else None
