@@ -9,7 +9,6 @@ How likely a thing is to be needed again is 1 / (1 + e^(-(B - threshold) / noise
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -24,11 +23,10 @@ UNIT: Final = 86_400_000_000  # microseconds: times are counted in days, so that
 LEAST: Final = 1 / 24  # days: what was used within the hour counts as used an hour ago
 THRESHOLD: Final = 0.0
 NOISE: Final = 0.4
-NEVER_USED: Final = -math.inf
 
 
 def base_levels(total: Doubles, newest: Doubles, first_at: Doubles, last_at: Doubles, now: int) -> Doubles:
-    """Activations (things,); `NEVER_USED` where the total is 0. The arguments are the fields of `Use`, one each.
+    """Activations (things,); minus infinity where the total is 0. The arguments are the fields of `Use`, one each.
 
     Args:
         now: microseconds since 1970. What was used after it (clocks differ) counts as used just now.

@@ -13,7 +13,7 @@ from memos_core.lifecycle.states import MERGED_INTO
 from memos_core.types.items import LifecycleState, MemoryItem, Page
 
 DEEPEST: Final = 50
-_MADE_FROM_ONE: Final = 1000  # items made from one that are followed
+_PAGE: Final = 1000
 _SHOWN: Final = 60  # characters of a text
 
 
@@ -23,8 +23,16 @@ class Reads(Protocol):
     def get(self, id: str) -> MemoryItem:
         """The item, in whatever state; raises ItemNotFound."""
 
-    def list(self, *, where: Where, include: frozenset[LifecycleState], newest_first: bool, limit: int) -> Page:
-        """Items that fulfil a filter."""
+    def list(
+        self,
+        *,
+        where: Where,
+        include: frozenset[LifecycleState],
+        newest_first: bool,
+        limit: int,
+        cursor: str | None,
+    ) -> Page:
+        """Items that fulfil a filter, in pages."""
 
 
 class Edge(msgspec.Struct, frozen=True):
@@ -155,14 +163,22 @@ def _sources(reads: Reads, item: MemoryItem) -> Sequence[tuple[Edge, MemoryItem]
 
 def _made_from(reads: Reads, item: MemoryItem) -> Sequence[tuple[Edge, MemoryItem]]:
     into = {link.target for link in item.links if link.relation == MERGED_INTO}
-    page = reads.list(
-        where=F.derived_from.contains(item.id),
-        include=frozenset(LifecycleState),
-        newest_first=False,
-        limit=_MADE_FROM_ONE,
-    )
+    others: list[MemoryItem] = []
+    cursor: str | None = None
+    while True:
+        page = reads.list(
+            where=F.derived_from.contains(item.id),
+            include=frozenset(LifecycleState),
+            newest_first=False,
+            limit=_PAGE,
+            cursor=cursor,
+        )
+        others += page
+        cursor = page.cursor
+        if cursor is None:
+            break
     found = []
-    for other in page:
+    for other in others:
         version = dict(other.provenance.derived_from).get(item.id)
         relation = MERGED_INTO if other.id in into else "derived"
         found.append((Edge(item.id, other.id, relation, version), other))

@@ -6,22 +6,12 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from memos_core.types.work import utc_now
-
 
 class Clock(Protocol):
     """What time it is. May jump, forwards and backwards: nothing is lost by that, it only runs sooner or later."""
 
     def __call__(self) -> datetime:
         """The time, aware, in UTC."""
-
-
-class SystemClock:
-    """The time of this machine."""
-
-    def __call__(self) -> datetime:
-        """The time, aware, in UTC."""
-        return utc_now()
 
 
 class ManualClock:

@@ -55,7 +55,12 @@ class CubePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
             raise InvalidConfig(f"max_items is a whole number from 1, not {self.max_items!r}")
         if not 0 <= self.archive_after_days < 1e6:
             raise InvalidConfig(f"archive_after_days is a number of days from 0, not {self.archive_after_days!r}")
-        return decode_policy(encode_policy(self))
+        checked = decode_policy(encode_policy(self))
+        if checked.names and "name" not in (*checked.redact, *checked.mask):
+            raise InvalidConfig('names are looked for by the kind "name", which is neither in redact nor in mask')
+        if checked.unmasked_roles and not checked.mask:
+            raise InvalidConfig("unmasked_roles see what is masked, and mask names nothing")
+        return checked
 
 
 def encode_policy(policy: CubePolicy) -> str:

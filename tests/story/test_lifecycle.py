@@ -439,7 +439,11 @@ def test_only_administrators_set_policies_and_put_away(mos: MOS, alice: Session)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_age_days": 0}, {"max_age_days": -1}, {"max_items": 0}, {"when_over": "burn"}, {"max_age_days": "x"}]
+    "wrong",
+    [
+        *({"max_age_days": 0}, {"max_age_days": -1}, {"max_items": 0}, {"when_over": "burn"}, {"max_age_days": "x"}),
+        *({"names": ("Otto",)}, {"names": ("Otto",), "mask": ("email",)}, {"unmasked_roles": ("auditor",)}),
+    ],
 )
 def test_a_policy_without_a_meaning_is_refused(mos: MOS, alice: Session, wrong: dict[str, Any]) -> None:
     alice.add("a lamp")
@@ -449,7 +453,7 @@ def test_a_policy_without_a_meaning_is_refused(mos: MOS, alice: Session, wrong: 
 
 
 def test_a_policy_is_kept_with_the_cube(tmp_path: Path) -> None:
-    wanted = CubePolicy(max_items=3, strict_reads=True, redact=("email",), names=("Otto",))
+    wanted = CubePolicy(max_items=3, strict_reads=True, redact=("email", "name"), names=("Otto",))
     with MOS.open(tmp_path) as mos:
         mos.session("alice").add("a lamp")
         mos.cube("alice").set_policy(wanted, reason="law")

@@ -171,7 +171,7 @@ def test_what_is_masked_is_not_guessed_by_filters(mos: MOS) -> None:
     at(mos, "alice").add(
         "write to otto@example.org", id="mail", metadata={"to": "otto@example.org", "n": 1, "in": ["a"]}
     )
-    mos.cube("house").set_policy(CubePolicy(mask=("email",), names=("Otto Example",)))
+    mos.cube("house").set_policy(CubePolicy(mask=("email", "name"), names=("Otto Example",)))
     eve, cube = at(mos, EVE), mos.cube("house", actor=EVE)
     for where in (F.text.contains("otto"), F.to.text_match("otto@"), F.to == "otto@example.org", F.to > "otto"):
         with pytest.raises(AccessDenied, match="masked for you"):

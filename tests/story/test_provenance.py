@@ -12,6 +12,7 @@ import pytest
 
 from memos_core import MOS, Document, Draft, F, Message, Session
 from memos_core.errors import InvalidInput, ItemNotFound
+from memos_core.lifecycle import lineage as lineages
 from tests.story.telling import Clock
 
 
@@ -130,6 +131,13 @@ def test_no_text_breaks_out_of_a_drawing(alice: Session, text: str) -> None:
     assert drawn.mermaid().splitlines()[1].count('"') == 2
     label = drawn.graphviz().splitlines()[2]
     assert re.fullmatch(r'    n0 \[label="(?:[^"\\]|\\.)*", penwidth=3\];', label), label
+
+
+def test_all_that_was_made_from_an_item_is_followed(alice: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineages, "_PAGE", 3)
+    alice.add("the source", id="source")
+    alice.add([Draft(text=f"made of it {number}", derived_from=(("source", 1),)) for number in range(10)])
+    assert len(alice.lineage("source").edges) == 10
 
 
 def test_circles_and_what_is_gone_do_no_harm(mos: MOS, alice: Session) -> None:
