@@ -422,7 +422,7 @@ class MemCube:
         row, moment = self.require(Right.READ), self.moment(as_of)
         if isinstance(as_of, datetime):
             at = as_of
-        elif moment is None or moment > row.seq:
+        elif moment is None or moment > self._store.head_seq(row):
             at = self._now()
         else:
             at = self._store.time_of(row, moment)

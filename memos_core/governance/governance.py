@@ -24,7 +24,7 @@ class Decision(msgspec.Struct, frozen=True):
     """What an actor may do with a cube, and why.
 
     Attributes:
-        cube: which.
+        cube: which; the numbers of its changes may be those of a while ago.
         rights: all that the actor has on it.
         reason: names of the policies that give the right asked for.
     """
@@ -35,7 +35,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Governance:
-    """Decides by policies; remembers cubes and grants until anybody commits anything.
+    """Decides by policies; remembers cubes and grants as long as nobody can have changed them.
 
     Args:
         store: where cubes and grants are.
@@ -151,7 +151,7 @@ class Governance:
         return {policy.name: policy.rights(actor, cube, grants) for policy in self._policies}
 
     def _find(self, name: str) -> tuple[CubeRow, list[Grant]] | None:
-        token = self._store.change_token()
+        token = self._store.rules_token()
         with self._lock:
             if token != self._token:
                 self._known.clear()

@@ -178,7 +178,7 @@ class Embedding:
         Raises:
             EmbedderMismatch: its vectors have been replaced by those of another one.
         """
-        token = self._store.change_token()
+        token = self._store.rules_token()
         if token == self._token:
             return
         now = recorded(self._store)

@@ -37,7 +37,7 @@ def check_room(transaction: Transaction) -> None:
         QueueFull: too many jobs wait.
     """
     most = int(transaction.setting(MAX_PENDING_SETTING) or MAX_PENDING)
-    if transaction.waiting(most) >= most:
+    if not transaction.has_room(most):
         raise QueueFull(
             f"{most} jobs wait already (max_pending); start more workers, wait with timeout=..., or add with wait=True"
         )

@@ -90,8 +90,8 @@ class Transaction(Protocol):
     def file(self, jobs: Sequence[NewJob]) -> list[int]:
         """File jobs, which are there when this is committed, and only then; the ids, in order."""
 
-    def waiting(self, at_most: int) -> int:
-        """How many jobs wait; at most so many are counted."""
+    def has_room(self, most: int) -> bool:
+        """Whether fewer than so many jobs wait."""
 
     def end_jobs(self, done: Sequence[Done]) -> None:
         """End jobs together with everything else that this transaction does.
@@ -166,6 +166,11 @@ class RecordStore(Protocol):
         """Differs from the last one exactly when somebody, in any process, has committed since.
 
         Takes microseconds, or (inside `operation`, the first time) one round trip to a server.
+        """
+
+    def rules_token(self) -> int:
+        """Differs from the last one wherever cubes (but for the numbers of their changes), grants or settings may have
+        changed since. `change_token` does; one that stays the same while only items are written saves asking for them.
         """
 
     def operation(self) -> AbstractContextManager[None]:

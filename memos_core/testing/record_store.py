@@ -92,6 +92,34 @@ class RecordStoreContract(TransactionContract, RecordKeepingContract, ForkContra
         self.write(store, cube, Put(id="y", op="add", text="y", body=Body()))
         assert store.change_token() != after
 
+    def test_the_rules_token_changes_with_cubes_grants_policies_and_settings_of_anybody(
+        self, store: RecordStore, other: RecordStore
+    ) -> None:
+        cube = self.create(store)
+        for writer in (store, other):
+            mine = f"{writer is store}"
+            for what in ("policy", "fork", "cube"):
+                before = store.rules_token()
+                with writer.begin(actor="a", action=what) as transaction:
+                    row = transaction.cube(cube.name)
+                    assert row is not None
+                    if what == "policy":
+                        transaction.set_policy(row, f'{{"{mine}": 1}}')
+                    elif what == "fork":
+                        transaction.fork(row, f"fork {mine}", "a", row.seq)
+                    else:
+                        transaction.create_cube(f"another {mine}", "a")
+                assert store.rules_token() != before, what
+            before = store.rules_token()
+            writer.share(cube, mine, frozenset({Right.READ}), by="a")
+            assert store.rules_token() != before
+            before = store.rules_token()
+            assert writer.put_setting("a setting", mine, expect=store.setting("a setting"))
+            assert store.rules_token() != before
+            with store.begin(actor="a", action="look") as transaction:
+                assert transaction.setting("a setting") == mine
+            assert mine in [grant.grantee for grant in store.grants(cube)]
+
     # -- versions ---------------------------------------------------------------------------------------------------
 
     def test_every_version_stays(self, store: RecordStore, other: RecordStore) -> None:

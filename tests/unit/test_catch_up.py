@@ -57,14 +57,17 @@ def statements(index: CubeIndex, world: World, do: Any) -> int:
     engine = world.store._database.engine  # type: ignore[attr-defined]
     counted: list[str] = []
 
-    def count(*arguments: Any) -> None:
-        counted.append(arguments[2])
+    def count(connection: sqlite3.Connection, *_: Any) -> None:
+        connection.set_trace_callback(counted.append)
 
-    event.listen(engine, "before_cursor_execute", count)
+    event.listen(engine, "checkout", count)
     try:
         do()
     finally:
-        event.remove(engine, "before_cursor_execute", count)
+        event.remove(engine, "checkout", count)
+        for _ in range(engine.pool.checkedin()):
+            with engine.connect() as connection:
+                connection.connection.dbapi_connection.set_trace_callback(None)
     return len(counted)
 
 

@@ -12,7 +12,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +180,71 @@ def test_the_change_token_moves_with_commits_only(tmp_path: Path) -> None:
         connection.exec_driver_sql("INSERT INTO t VALUES (2)")
     tokens.append(database.change_token())
     assert len(set(tokens)) == 3
+    database.close()
+    other.close()
+
+
+def put(database: Database, *, same_rules: Callable[[], bool] | None = None) -> None:
+    with database.writing(same_rules=same_rules) as connection:
+        database.run(connection, "INSERT INTO t VALUES (1)", ())
+
+
+def test_what_is_known_of_the_rules_holds_across_own_commits_of_items_only(tmp_path: Path) -> None:
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+
+    def moved(do: Callable[[], object]) -> bool:
+        before, token = database.rules_token(), database.change_token()
+        do()
+        after = database.rules_token()
+        assert database.change_token() != token
+        assert database.rules_token() == after
+        return after != before
+
+    def interrupted() -> bool:
+        put(other)  # behind the commit, and before anybody has looked what it made of the token
+        return True
+
+    def before_it() -> None:
+        put(other, same_rules=lambda: True)
+        put(database, same_rules=lambda: True)
+
+    assert not moved(lambda: put(database, same_rules=lambda: True))
+    assert not moved(lambda: [put(database, same_rules=lambda: True) for _ in range(3)])
+    assert moved(lambda: put(database, same_rules=lambda: False))
+    assert moved(lambda: put(database))
+    assert moved(lambda: put(other, same_rules=lambda: True)), "what others commit is not known"
+    assert moved(before_it)
+    assert moved(lambda: put(database, same_rules=interrupted))
+    assert not moved(lambda: put(database, same_rules=lambda: True))
+    database.close()
+    other.close()
+
+
+def test_an_operation_goes_by_what_it_found_and_by_the_commits_of_its_own_process(tmp_path: Path) -> None:
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    put(other)
+    with database.operation():
+        token, rules = database.change_token(), database.rules_token()
+        put(other)
+        assert (database.change_token(), database.rules_token()) == (token, rules)
+        with database.operation():
+            assert database.change_token() == token
+        with database.operation(anew=True):
+            anew = database.change_token()
+        assert anew != token
+        assert database.change_token() == token
+        thread = threading.Thread(target=lambda: put(database, same_rules=lambda: True))
+        thread.start()
+        thread.join()
+        assert database.change_token() not in (token, anew)
+        assert database.rules_token() != rules, "the other one's commit is among those seen now"
+        token = database.change_token()
+    put(other)
+    assert database.change_token() != token
     database.close()
     other.close()
 

@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from memos_core.errors import JobStopped, StoreDamaged, VersionConflict
 from memos_core.stores.sql import audit, forking, grants, holds, schema
 from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.job_rows import JobRows
 from memos_core.stores.sql.lookups import cube_row, heads_by
+from memos_core.stores.sql.room import Room
 from memos_core.stores.sql.schema import position
 from memos_core.stores.sql.spans import spans_of
 from memos_core.stores.sql.statements import Statements
@@ -66,7 +67,9 @@ class WriteTransaction:
         actor: str,
         action: str,
         at: int,
+        room: Room,
     ) -> None:
+        self._room = room
         self._connection = connection
         self._database = database
         self._statements = statements
@@ -76,6 +79,7 @@ class WriteTransaction:
         self._locked: dict[int, _Counter] = {}
         self._written: tuple[_Counter, int, bytes] | None = None  # an audit entry: its cube, number and hash
         self._ended: list[Done] = []
+        self.rules_changed = False  # whether cubes, grants or settings may be others afterwards
         self.filed = False  # whether there is anything new for workers
         self.entries: dict[int, int] = {}  # number of the audit entry that was written for each cube
         self.uses = UseWriting(connection, statements, database)
@@ -83,6 +87,7 @@ class WriteTransaction:
     @property
     def connection(self) -> Connection:
         """What it writes on; for what belongs to the store itself."""
+        self.rules_changed = True  # for all that is known here
         return self._connection
 
     @property
@@ -104,7 +109,7 @@ class WriteTransaction:
             self._locked[row["cube"]] = counter
         return cube_row(row)
 
-    def _lock(self, name: str) -> RowMapping | None:
+    def _lock(self, name: str) -> dict[str, Any] | None:
         c = schema.cubes.c
         query = self._statements.run(
             self._connection,
@@ -112,10 +117,11 @@ class WriteTransaction:
             lambda: select(schema.cubes).where(c.name == bindparam("name")).with_for_update(),
             {"name": name},
         )
-        return query.mappings().first()
+        return next(iter(query.by_name()), None)
 
     def create_cube(self, name: str, owner: str) -> CubeRow:
         """A new, empty cube. Whether the name is free must have been asked in this transaction."""
+        self.rules_changed = True
         number = self._database.new_cube_number(self._connection)
         row = (number, name, owner, 0, 0, audit.GENESIS, self._at, self._at, 0, 0, None)
         self._statements.insert(self._connection, schema.cubes, _CUBE, [row])
@@ -133,6 +139,7 @@ class WriteTransaction:
             name, owner: of the new one.
             seq: how many changes they share, at most as many as there are.
         """
+        self.rules_changed = True
         connection, base = self._connection, self._locked[source.number]
         number = self._database.new_cube_number(connection)
         at = max(self._at, base.at)
@@ -149,7 +156,7 @@ class WriteTransaction:
 
     def setting(self, key: str) -> str | None:
         """A setting of the store, or None."""
-        known = self._database.settings(self._connection)
+        known = None if self.rules_changed else self._database.settings(self._connection)
         if known is not None:
             return known.get(key)
         c = schema.store.c
@@ -308,9 +315,9 @@ class WriteTransaction:
         self.filed = True
         return self.jobs.file(jobs)
 
-    def waiting(self, at_most: int) -> int:
-        """How many jobs wait; at most so many are counted."""
-        return self.jobs.count(at_most)
+    def has_room(self, most: int) -> bool:
+        """Whether fewer than so many jobs wait."""
+        return self._room.left(self.jobs, most)
 
     def end_jobs(self, done: Sequence[Done]) -> None:
         """End jobs together with everything else that this transaction does.
@@ -333,6 +340,7 @@ class WriteTransaction:
 
     def grant(self, cube: CubeRow, grantee: str, rights: frozenset[Right], until: datetime | None = None) -> None:
         """Set the rights of a grantee on a cube; none takes them away. Audited even where no item changes."""
+        self.rules_changed = True
         if rights:
             ends = None if until is None else micros(until)
             grants.put_grant(self._connection, cube.number, grantee, rights, self._actor, self._at, ends)
@@ -380,6 +388,7 @@ class WriteTransaction:
 
     def set_policy(self, cube: CubeRow, policy: str | None) -> None:
         """Set the policy of a cube (JSON; None for the usual one). Audited even where no item changes."""
+        self.rules_changed = True
         c = schema.cubes.c
         self._connection.execute(update(schema.cubes).where(c.cube == cube.number).values(policy=policy))
         self.enter(cube)

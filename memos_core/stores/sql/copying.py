@@ -120,7 +120,7 @@ class SqlSnapshot:
                     .order_by(_v.place)
                 ),
                 {"low": base + after, "high": base + end},
-            ).fetchall()
+            ).rows
             if len(rows) != end - after:
                 raise StoreDamaged(
                     f"{self._name}: cube {cube.name!r} should have changes {after + 1} to {end}, but only {len(rows)} are "

@@ -15,9 +15,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
@@ -32,7 +32,7 @@ from memos_core.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from memos_core.stores.sql.databases import CopyIn, Kept
+from memos_core.stores.sql.databases import Answer, CopyIn, Kept
 
 APPLICATION_ID = 0x6D656D6F  # "memo": tells our files from other people's SQLite files
 PAGE_BYTES = 8192
@@ -76,6 +76,16 @@ def is_busy(error: BaseException) -> bool:
     return isinstance(code, int) and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+class _Operation:
+    """What an operation goes by."""
+
+    __slots__ = ("commits", "rules", "token")
+
+    def __init__(self) -> None:
+        self.commits = -1  # of this process, when it asked
+        self.token = self.rules = 0
+
+
 class Database:
     """An open database. Use `reading()` and `writing()`; both give a connection inside one transaction.
 
@@ -94,6 +104,11 @@ class Database:
         self._waiting_for_fork = False
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
+        self._rules = 0  # how often cubes, grants or settings may have changed
+        self._rules_as_of: int | None = None  # the change token that this holds for
+        self._settings: tuple[int, dict[str, str]] = (-1, {})  # as they were under that many changes of the rules
+        self._commits = 0  # of this process
+        self._asked = threading.local()  # `.operation`: what the operation of this thread goes by
         self._closed = False
         self._prepare_file()
         self.engine = self._make_engine()
@@ -117,12 +132,15 @@ class Database:
         return self.reading()
 
     @contextmanager
-    def writing(self, *, alone: bool = False, kept: Kept | None = None) -> Iterator[Connection]:
+    def writing(
+        self, *, alone: bool = False, kept: Kept | None = None, same_rules: Callable[[], bool] | None = None
+    ) -> Iterator[Connection]:
         """A connection that alone may write; committed at the end, rolled back on any error.
 
         Args:
             alone: every writer is, here.
             kept: a file does not go away while it commits; never asked.
+            same_rules: whether cubes, grants and settings stay what they were, asked after the commit; None: they may not.
 
         Raises:
             StoreBusy: others kept writing until the deadline.
@@ -133,8 +151,14 @@ class Database:
         self._held_by = threading.get_ident()
         try:
             with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
+                before = None if same_rules is None else self._commits_of_others(connection)
                 yield connection
+                if same_rules is not None:
+                    self._commit(connection, until)
+                    if same_rules():
+                        self._carry_rules_over(connection, before)
         finally:
+            self._commits += 1  # or nearly
             self._held_by = None
             self._writer.release()
 
@@ -143,21 +167,27 @@ class Database:
         connection = self._retried(lambda: self._begin(begin), until)
         try:
             yield connection
-            self._retried(lambda: connection.exec_driver_sql("COMMIT"), until)
+            self._commit(connection, until)
         except BaseException:
             self._roll_back(connection)
             raise
         finally:
             connection.close()
 
+    def _commit(self, connection: Connection, until: float | None) -> None:
+        raw = _raw(connection)
+        if raw.in_transaction:
+            self._retried(lambda: raw.execute("COMMIT"), until)
+
     def _begin(self, begin: str) -> Connection:
         if self._closed:
             raise StoreClosed(f"{self.name} is closed")
         connection = self.engine.connect()
         try:
-            connection.exec_driver_sql(begin)
+            raw = _raw(connection)
+            raw.execute(begin)
             if begin == "BEGIN":  # the first read fixes the moment; recovery of the WAL may answer BUSY here
-                connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+                raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         except BaseException:
             self._roll_back(connection)
             connection.close()
@@ -168,8 +198,8 @@ class Database:
     def _roll_back(connection: Connection) -> None:
         if connection.invalidated:  # after an interrupt: what it had begun is gone with it
             return
-        raw: object = connection.connection.dbapi_connection
-        if isinstance(raw, sqlite3.Connection) and raw.in_transaction:
+        raw = _raw(connection)
+        if raw.in_transaction:
             raw.rollback()
 
     def _retried(self, attempt: Callable[[], _T], until: float | None) -> _T:
@@ -204,13 +234,67 @@ class Database:
 
         Takes microseconds, so a follower may ask before every read.
         """
+        operation = self._of_operation()
+        if operation is not None:
+            return operation.token
         with self._watch_lock, self._translated():
-            if self._closed:
-                raise StoreClosed(f"{self.name} is closed")
-            if self._watch is None:
-                self._watch = self._retried(self._raw_connection, None)
-            watch = self._watch
-            return int(self._retried(lambda: watch.execute("PRAGMA data_version").fetchone()[0], None))
+            return self._token()
+
+    def _of_operation(self) -> _Operation | None:
+        """What the operation of this thread goes by, asked anew if this process has committed since."""
+        operation: _Operation | None = getattr(self._asked, "operation", None)
+        if operation is not None and operation.commits != self._commits:
+            operation.commits = self._commits
+            with self._watch_lock, self._translated():
+                operation.token, operation.rules = self._token(), self._counted_rules()
+        return operation
+
+    def _token(self) -> int:
+        if self._closed:
+            raise StoreClosed(f"{self.name} is closed")
+        if self._watch is None:
+            self._watch = self._retried(self._raw_connection, None)
+        watch = self._watch
+        try:
+            return _data_version(watch)
+        except sqlite3.OperationalError:
+            return self._retried(lambda: _data_version(watch), None)
+
+    def rules_token(self) -> int:
+        """A number that differs from the last one wherever cubes, grants or settings may have changed since.
+
+        It stays the same across commits of this process that touched none of them. SQLite does not tell whose a commit was,
+        but a connection's own commits do not show in its `data_version`: see `_carry_rules_over`.
+        """
+        operation = self._of_operation()
+        if operation is not None:
+            return operation.rules
+        with self._watch_lock, self._translated():
+            return self._counted_rules()
+
+    def _counted_rules(self) -> int:
+        now = self._token()
+        if now != self._rules_as_of:
+            self._rules += 1
+            self._rules_as_of = now
+        return self._rules
+
+    def _commits_of_others(self, connection: Connection) -> int:
+        """A number that a commit over another connection changes. Taken while this one keeps all others from committing."""
+        with self._watch_lock:
+            self._counted_rules()
+        return _data_version(_raw(connection))
+
+    def _carry_rules_over(self, connection: Connection, before: int | None) -> None:
+        """What was known of the rules before this connection's own commit holds after it, if nobody else has committed since.
+
+        The token is taken first: whoever commits behind it changes it again.
+        """
+        with self._watch_lock, suppress(sqlite3.Error):  # it is committed: at worst the rules are read once more
+            if not self._closed:
+                now = self._token()
+                if _data_version(_raw(connection)) == before:
+                    self._rules_as_of = now
 
     def wait_for_commit(self, seconds: float, sooner: threading.Event) -> None:
         """Return when anybody may have committed, when an event is set, or after so many seconds.
@@ -273,9 +357,22 @@ class Database:
         finally:
             self._writer.release()
 
-    def operation(self, *, anew: bool = False) -> AbstractContextManager[None]:
-        """Nothing to do: asking takes microseconds every time."""
-        return nullcontext()
+    @contextmanager
+    def operation(self, *, anew: bool = False) -> Iterator[None]:
+        """Inside, this thread goes by what had been committed when it first asked, and by this process's own commits.
+
+        Args:
+            anew: even inside another operation, which goes by its own answers afterwards.
+        """
+        outer: _Operation | None = getattr(self._asked, "operation", None)
+        if outer is not None and not anew:
+            yield
+            return
+        self._asked.operation = _Operation()
+        try:
+            yield
+        finally:
+            self._asked.operation = outer
 
     def lineage(self) -> int:
         """Always the same: a file that was opened is never exchanged for another."""
@@ -283,13 +380,30 @@ class Database:
 
     # -- what the statements need of this database --------------------------------------------------------------------
 
+    def run(self, connection: Connection, text: str, values: Sequence[Any]) -> Answer:
+        """Run a statement by the driver itself: SQLAlchemy's way there and back costs more than SQLite does."""
+        cursor = _raw(connection).execute(text, values)
+        rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
+        return Answer(rows, [each[0] for each in cursor.description or ()])
+
+    def run_each(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement that answers nothing once for each of these rows of values."""
+        if len(rows) == 1:
+            _raw(connection).execute(text, rows[0])
+        else:
+            _raw(connection).executemany(text, rows)
+
     def repeated(self, work: Callable[[], _T]) -> _T:
         """What some work answers; a file is never away for a while."""
         return work()
 
-    def settings(self, connection: Connection) -> dict[str, str] | None:
-        """None: they are asked for when needed."""
-        return None
+    def settings(self, connection: Connection) -> dict[str, str]:
+        """All settings, for a transaction that writes and has changed none of them."""
+        rules = self.rules_token()
+        if self._settings[0] != rules:
+            found = self.run(connection, "SELECT key, value FROM store", ())
+            self._settings = (rules, dict(found.rows))
+        return self._settings[1]
 
     def later(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> bool:
         """Nothing is put off: there are no round trips to save."""
@@ -336,6 +450,7 @@ class Database:
     def after_fork(self) -> None:
         """In the child: forget all connections without closing them."""
         self._watch = None
+        self._rules_as_of = None
         self._held_by = None
         self._waiting_for_fork = False
         self._writer = threading.Lock()
@@ -403,6 +518,15 @@ class Database:
             self._retried(lambda: _set_up(raw), None)
 
         return engine
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _raw(connection: Connection) -> sqlite3.Connection:
+    raw: Any = connection.connection.dbapi_connection
+    return cast(sqlite3.Connection, raw)
 
 
 def _before_fork(database: Database | None) -> None:

@@ -18,7 +18,7 @@ def grants_on(connection: Connection, statements: Statements, cube: int, name: s
         "grants",
         lambda: select(schema.grants).where(table.cube == bindparam("cube")).order_by(table.grantee),
         {"cube": cube},
-    ).mappings()
+    ).by_name()
     return [
         Grant(
             cube_id=name,

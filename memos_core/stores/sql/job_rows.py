@@ -133,7 +133,7 @@ class JobRows:
                 "lane heads",
                 lambda: select(J.job).where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), READY),
                 named,
-            ).fetchall()
+            ).rows
             first = row[0]
             self._wait([head[0] for head in heads if head[0] != first], 1)
             if first not in [head[0] for head in heads]:
@@ -391,7 +391,19 @@ class JobRows:
             lambda: select(func.count()).select_from(select(J.job).where(READY).limit(bindparam("most")).subquery()),
             {"most": at_most},
         )
-        return int(found.scalar_one())
+        return int(found.value())
+
+    def running(self) -> int:
+        """How many jobs run."""
+        found = self._statements.run(
+            self._connection, "running jobs", lambda: select(func.count()).select_from(schema.jobs).where(_RUNNING), {}
+        )
+        return int(found.value())
+
+    def newest(self) -> int:
+        """The number of the newest job; 0 where there is none."""
+        found = self._statements.run(self._connection, "newest job", lambda: select(func.max(J.job)), {})
+        return int(found.value() or 0)
 
 
 def _without(value: Any, gone: Collection[str]) -> Any:

@@ -24,6 +24,7 @@ from memos_core.stores.sql.databases import SqlDatabase
 from memos_core.stores.sql.erasing_plan import Finder, held
 from memos_core.stores.sql.jobs import SqlJobs
 from memos_core.stores.sql.lookups import cube_row, heads_by, times, whole_numbers
+from memos_core.stores.sql.room import Room
 from memos_core.stores.sql.schema import cube_of, position, seq_of
 from memos_core.stores.sql.spans import Piece, Spans, own_spans, spans_of
 from memos_core.stores.sql.statements import MEMBERS_AT_ONCE, Statement, Statements
@@ -87,6 +88,7 @@ class SqlStore:
         self.jobs = SqlJobs(database, self._statements, now)
         self._written: Callable[[Mapping[int, int]], None] | None = None
         self._forked: dict[tuple[int, int, int, int], Spans] = {}  # of forks, as they were found
+        self._room = Room()
         self.uses = SqlUses(database, self._statements)
         with database.reading() as connection:
             current = migrations.applied(connection) is not None and not migrations.pending(connection)
@@ -119,6 +121,10 @@ class SqlStore:
     def change_token(self) -> int:
         """Differs from the last one exactly when somebody has committed since; takes microseconds."""
         return self._database.change_token()
+
+    def rules_token(self) -> int:
+        """Differs from the last one wherever cubes, grants or settings may have changed since; takes microseconds."""
+        return self._database.rules_token()
 
     def lineage(self) -> int:
         """Differs from the last one where what was read before may be gone: another server, an older copy."""
@@ -166,14 +172,13 @@ class SqlStore:
         """The cube of that name as it stands, or None."""
         c = schema.cubes.c
         with self._database.asking() as connection:
-            row = self._statements.run(
+            rows = self._statements.run(
                 connection,
                 "cube",
                 lambda: select(schema.cubes).where(c.name == bindparam("name")),
                 {"name": name},
-            ).mappings()
-            found = row.first()
-            return None if found is None else cube_row(found)
+            ).by_name()
+            return cube_row(rows[0]) if rows else None
 
     @_repeatable
     def head_seq(self, cube: CubeRow) -> int:
@@ -185,7 +190,7 @@ class SqlStore:
                 "head seq",
                 lambda: select(c.seq).where(c.cube == bindparam("cube")),
                 {"cube": cube.number},
-            ).scalar()
+            ).value()
             if not whole_numbers(seq):
                 raise StoreDamaged(
                     f"{self.name}: cube {cube.name!r} is not there any more; restore this store from a backup"
@@ -390,7 +395,7 @@ class SqlStore:
     def _rows(self, key: str, build: Callable[[], Statement], values: dict[str, Any]) -> Sequence[Any]:
         """All rows of one statement."""
         with self._database.asking() as connection:
-            return self._statements.run(connection, key, build, values).fetchall()
+            return self._statements.run(connection, key, build, values).rows
 
     def _looking(self, members: Sequence[object]) -> AbstractContextManager[Connection]:
         """A connection to look so many things up at one moment."""
@@ -551,11 +556,11 @@ class SqlStore:
         def kept(other: Connection) -> bool:
             return made[0].kept(other)
 
-        writing = self._database.writing(kept=kept)
+        writing = self._database.writing(kept=kept, same_rules=lambda: not made[0].rules_changed)
         with self._database.operation(anew=True), writing as connection, self._inside():
             at = micros(self._now())
             transaction = WriteTransaction(
-                connection, self._statements, self._database, actor=actor, action=action, at=at
+                connection, self._statements, self._database, actor=actor, action=action, at=at, room=self._room
             )
             made.append(transaction)
             yield transaction

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, TableClause, Update, bindparam
+from sqlalchemy import Connection, Delete, Insert, Select, TableClause, Update, bindparam
 from sqlalchemy.sql.elements import BindParameter
 
-from memos_core.stores.sql.databases import SqlDatabase
+from memos_core.stores.sql.databases import Answer, SqlDatabase
 
 Statement = Select[Any] | Insert | Update | Delete
 _Compiled = tuple[str, tuple[str, ...], dict[str, Any]]
@@ -37,12 +37,11 @@ class Statements:
 
     def run(
         self, connection: Connection, key: object, build: Callable[[], Statement], values: dict[str, Any]
-    ) -> CursorResult[*tuple[Any, ...]]:
+    ) -> Answer:
         """Run the statement that `build` makes (once) under `key`, with these values by name."""
         text, names, constants = self._get(connection, key, build)
-        return connection.exec_driver_sql(
-            text, tuple(values[name] if name in values else constants[name] for name in names)
-        )
+        bound = tuple([values[name] if name in values else constants[name] for name in names])
+        return self._database.run(connection, text, bound)
 
     def run_list(
         self,
@@ -63,7 +62,7 @@ class Statements:
                 return build([bindparam(name) for name in _MEMBERS[:size]])
 
             bound.update(values or {})
-            yield from self.run(connection, (key, size), sized, bound).fetchall()
+            yield from self.run(connection, (key, size), sized, bound).rows
 
     def write_list(
         self,
@@ -113,7 +112,7 @@ class Statements:
 
     def _run_rows(self, connection: Connection, text: str, rows: list[Any]) -> None:
         if not self._database.later(connection, text, rows):
-            connection.exec_driver_sql(text, rows if len(rows) > 1 else rows[0])
+            self._database.run_each(connection, text, rows)
 
     def _get(self, connection: Connection, key: object, build: Callable[[], Statement]) -> _Compiled:
         found = self._compiled.get(key)

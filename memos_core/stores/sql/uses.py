@@ -48,7 +48,7 @@ class SqlUses:
                         _u.cube == bindparam("cube"), _u.changed > bindparam("after")
                     ),
                     {"cube": cube.number, "after": after},
-                ).fetchall()
+                ).rows
             whole = position(cube.number, 0)
             newest = max((row[1] for row in rows), default=after)
             return Used(newest, {row[0]: Use(*row[2:]) for row in rows if row[0] != whole})
@@ -221,5 +221,5 @@ def _working(connection: Connection, statements: Statements, holder: Holder) -> 
             .order_by(_w.item)
         ),
         {f"of_{name}": value for name, value in _whose(holder).items()},
-    ).fetchall()
+    ).rows
     return [Kept(row[0], row[1], row[2], row[3], row[4], Use(*row[5:])) for row in rows]

@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from memos_core.errors import CommitUnknown, StoreBusy, StoreClosed, StoreUnreachable
+from memos_core.stores.sql.databases import Answer
 from memos_core.stores.sql.postgres.cleaning import write_anew
 from memos_core.stores.sql.postgres.connecting import Connection as Raw
 from memos_core.stores.sql.postgres.connecting import Connector
@@ -127,12 +128,15 @@ class PostgresDatabase:
                 connection.close()
 
     @contextmanager
-    def writing(self, *, alone: bool = False, kept: Kept | None = None) -> Iterator[Connection]:
+    def writing(
+        self, *, alone: bool = False, kept: Kept | None = None, same_rules: Callable[[], bool] | None = None
+    ) -> Iterator[Connection]:
         """A connection inside a transaction; committed at the end, rolled back on any error.
 
         Args:
             alone: nobody else may write to the store meanwhile.
             kept: whether the transaction was committed, asked over another connection if this one is lost just then.
+            same_rules: not asked: an operation asks the server once what is new, whatever that is.
 
         Raises:
             StoreBusy: others kept a lock until the deadline.
@@ -316,6 +320,18 @@ class PostgresDatabase:
         """All settings, as they stay until this transaction ends."""
         return cast("dict[str, str] | None", connection.info.get(_KNOWN))
 
+    def run(self, connection: Connection, text: str, values: Sequence[Any]) -> Answer:
+        """Run a statement in the words of the driver: what it answers, all of it."""
+        result = connection.exec_driver_sql(text, tuple(values))
+        if not result.returns_rows:
+            return Answer((), ())
+        names = list(result.keys())
+        return Answer([tuple(row) for row in result], names)
+
+    def run_each(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement that answers nothing once for each of these rows of values."""
+        connection.exec_driver_sql(text, [tuple(row) for row in rows] if len(rows) > 1 else tuple(rows[0]))
+
     def later(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> bool:
         """Put a statement off that answers nothing until something else is asked, or all is committed: one round trip
         instead of many. Whether it was; outside `writing` it is not.
@@ -371,6 +387,10 @@ class PostgresDatabase:
                 copy.write_row(row)
 
     # -- changes of others --------------------------------------------------------------------------------------------
+
+    def rules_token(self) -> int:
+        """As `change_token`: a server that is asked at all may as well be asked everything."""
+        return self.change_token()
 
     def change_token(self) -> int:
         """Differs from the last one exactly when anybody has committed since (see `freshness`)."""

@@ -1,0 +1,32 @@
+"""Room: whether more jobs may be filed, without counting those that wait each time."""
+
+from __future__ import annotations
+
+from memos_core.stores.sql.job_rows import JobRows
+
+
+class Room:
+    """Knows how many jobs can wait at most by now, and counts them only when that may be too many.
+
+    Jobs are numbered in the order of filing. So since a count no more can have come than numbers have been given out, and of
+    those that ran then each may have been put back. (What a person has tried again is left out until the next count.)
+    """
+
+    def __init__(self) -> None:
+        self._counted: tuple[int, int] | None = None  # how many waited or ran, and which job was the newest
+
+    def left(self, rows: JobRows, most: int) -> bool:
+        """Whether fewer than so many jobs wait.
+
+        Args:
+            rows: inside a transaction that writes.
+            most: how many may wait.
+        """
+        newest = rows.newest()
+        if self._counted is not None:
+            counted, then = self._counted
+            if 0 <= newest - then < most - counted:
+                return True
+        waiting = rows.count(most)
+        self._counted = (waiting + rows.running(), newest)
+        return waiting < most
