@@ -764,7 +764,9 @@ class MOS:
 
     def _rows(self, name: str | None) -> list[CubeRow]:
         self._check_open()
-        return self._store.cubes() if name is None else [self.cube(name).require(Right.READ)]
+        if name is not None:
+            self.cube(name)  # there is one
+        return [row for row in self._store.cubes() if name is None or row.name == name]
 
     # -- background work ------------------------------------------------------------------------------------------
 

@@ -77,7 +77,8 @@ class CubeRow(msgspec.Struct, frozen=True):
         number: the store's own number for it; never reused.
         name: unique in the store.
         owner: the actor it belongs to.
-        seq: number of its newest change; 0 before the first.
+        seq: number of its newest change when this was read; 0 before the first. What governance answers with was read when
+            its rules last changed: ask `RecordStore.head_seq` there.
         created_at: when it was made.
         base: number of the cube it was forked from; 0 for none.
         base_seq: its changes 1 to this number are those of that cube.

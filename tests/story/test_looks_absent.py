@@ -54,7 +54,7 @@ class Counting:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if callable(found) and name not in ("change_token", "operation"):
+        if callable(found) and name not in ("change_token", "rules_token", "operation"):
             self.asked[name] += 1
         return found
 
