@@ -18,7 +18,8 @@ from sqlalchemy import Connection, TableClause, delete, func, select, tuple_
 from memos_core.errors import AlreadyExists, Conflict, StoreDamaged
 from memos_core.stores.sql import schema
 from memos_core.stores.sql.databases import SqlDatabase
-from memos_core.stores.sql.records import MOVING, STAGED, SqlStore
+from memos_core.stores.sql.keeping import STAGED
+from memos_core.stores.sql.records import MOVING, SqlStore
 from memos_core.stores.sql.statements import Statements
 
 Progress = Callable[[int, int], None]
