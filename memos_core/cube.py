@@ -21,7 +21,8 @@ from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.general import GeneralTextMemory, Prepared
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.rewinding import rewind
-from memos_core.protocols.storage import Nearest, RecordStore, Transaction
+from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.protocols.vectors import Nearest
 from memos_core.stores.index.moments import FINDABLE, Look
 from memos_core.types.access import OPERATOR, Actor, Grant, Right, check_grantee, rights_of
 from memos_core.types.checks import in_utc

@@ -15,7 +15,8 @@ from memos_core.plaintext.embedding import SETTING, Embedding, Floats
 from memos_core.plaintext.followers import Asked, Followers
 from memos_core.plaintext.indexes import Indexes
 from memos_core.plaintext.results import Place
-from memos_core.protocols.storage import Nearest, RecordStore, Transaction
+from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.protocols.vectors import Nearest
 from memos_core.stores.index.cube_index import indexed_text
 from memos_core.stores.index.moments import EVERYTHING, Look
 from memos_core.types.inputs import Draft

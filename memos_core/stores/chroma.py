@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import ForeignStore
-from memos_core.protocols.storage import Mark, TableAbilities
+from memos_core.protocols.vectors import Mark, TableAbilities
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI

@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from memos_core.errors import ForeignStore, InvalidConfig, MissingPackage, StoreReadOnly
-from memos_core.protocols.storage import RecordStore, VectorTables
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import VectorTables
 from memos_core.stores.registry import VECTORS, find
 
 SETTING: Final = "vectors"

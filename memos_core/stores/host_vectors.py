@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import InvalidConfig
-from memos_core.protocols.storage import Mark, TableAbilities
+from memos_core.protocols.vectors import Mark, TableAbilities
 
 Floats = NDArray[np.float32]
 Row = tuple[str, Floats]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import FollowerUnavailable, ForeignStore
-from memos_core.protocols.storage import Mark, RecordStore, VectorTable
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import Mark, VectorTable
 from memos_core.stores.index.cube_index import CubeIndex
 from memos_core.stores.vector_follower import BATCH, STEP_SECONDS, VectorFollower, current
 from memos_core.stores.waiting import Patience

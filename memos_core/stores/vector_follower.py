@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_core.errors import FollowerUnavailable, ForeignStore, WrongDimension
-from memos_core.protocols.storage import Abilities, Mark, Nearest, RecordStore, VectorTable, VectorTables
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import Abilities, Mark, Nearest, VectorTable, VectorTables
 from memos_core.stores.index.cube_index import CubeIndex
 from memos_core.stores.index.vectors import normalise
 from memos_core.stores.leases import Lease

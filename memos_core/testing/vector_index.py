@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from memos_core.errors import WrongDimension
-from memos_core.protocols.storage import RecordStore, VectorIndex
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import VectorIndex
 from memos_core.stores.opening import open_sqlite
 from memos_core.testing.stores import DIMS, Clock, StoreTests
 from memos_core.types.items import LifecycleState

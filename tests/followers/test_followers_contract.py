@@ -12,7 +12,8 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.vector_stores import SimpleVectorStore
 
 from memos_core.errors import FollowerUnavailable
-from memos_core.protocols.storage import Mark, RecordStore, VectorTable, VectorTables
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import Mark, VectorTable, VectorTables
 from memos_core.stores.chroma_places import open_chroma
 from memos_core.stores.following import load_tables
 from memos_core.stores.host_vectors import GivenEmbeddings

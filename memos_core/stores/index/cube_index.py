@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from memos_core.errors import EmbedderMismatch, WrongDimension
 from memos_core.events import event
 from memos_core.filters import Filter
-from memos_core.protocols.storage import Abilities, Nearest, RecordStore
+from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.vectors import Abilities, Nearest
 from memos_core.stores.index import vectors
 from memos_core.stores.index.analysis import ANALYSIS_VERSION, Analyzer, idf
 from memos_core.stores.index.columns import ABSENT_TIME, filter_mask
