@@ -8,12 +8,15 @@ alone. Latency: wall time from filing to its end, of one job at a time, with wor
 
 Adding: `add(text, wait=False)` to a cube of a thousand items beside the very rows that it writes (item, version, audit entry,
 conversation, counter, job), written with bare sqlite3 in one transaction into a copy of the database. In turns, on the same
-disk, both with synchronous=FULL: so wall time (less what other processes had the CPU for), most of
-which is the disk's, is compared as well as CPU time.
+disk, both with synchronous=FULL: so wall time (less what other processes had the CPU for), most of which is the disk's, is
+compared as well as CPU time. "disk" is how long it takes to keep 8 kB. What a slower disk makes of it can be tried with
+
+    strace -f --seccomp-bpf -e trace=fdatasync -e inject=fdatasync:delay_exit=1000 python benchmarks/jobs.py 500
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import sys
@@ -88,6 +91,20 @@ def _queued() -> float:
         return 0.0
 
 
+def disk(folder: Path) -> float:
+    """Milliseconds until 8 kB are kept, most often, in a file that does not grow (as a log of SQLite most often does not)."""
+    taken = []
+    with (folder / "disk").open("w+b") as file:
+        for _ in range(51):
+            file.seek(0)
+            file.write(b"x" * 8192)
+            file.flush()
+            start = time.perf_counter()
+            getattr(os, "fdatasync", os.fsync)(file.fileno())
+            taken.append(1e3 * (time.perf_counter() - start))
+    return at(sorted(taken[1:]), 0.5)
+
+
 def adding(folder: Path) -> dict[str, float]:
     """Adding without waiting, beside the same rows written by hand."""
     texts = next(iter(MadeUp(1000 + ADDS).pieces()))[0]
@@ -126,6 +143,7 @@ def adding(folder: Path) -> dict[str, float]:
         "add wall p50 ms": at(wall, 0.5),
         "by hand CPU p50 ms": at(floor_cpu, 0.5),
         "by hand wall p50 ms": at(floor_wall, 0.5),
+        "disk p50 ms": disk(folder),
         "wall, add/by hand": at(wall, 0.5) / at(floor_wall, 0.5),
     }
 
