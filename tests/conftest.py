@@ -44,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("soak" if config.getoption("--soak") else "slice")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m soak` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever has a full count of its own is a long test, whether its author has thought of saying so or not."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        if "rounds" in getattr(item, "fixturenames", ()) or getattr(test, "is_hypothesis_test", False):
+            item.add_marker("soak")
+
+
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> Rounds:
     """How often a long test goes round: `rounds(slice, full)` is the slice, with --soak the full count. Both are printed."""
