@@ -283,7 +283,7 @@ class JobRows:
     def _end_of(self, jobs: Collection[Job]) -> None:
         """What follows from these jobs having ended: the next run of periodic ones, the next one of their lanes."""
         for job in jobs:
-            if job.interval:
+            if job.interval and not job.cancelling:
                 self._file(_again(job, self._now))
         self.settle((job.cube, job.lane) for job in jobs)
 
