@@ -147,6 +147,8 @@ class Worker:
         context = self._office.context(group)
         with self._lock:
             self._current, self._began = context, self._now_micros()
+            if self._began - self._leased > _FLUSH * 1e6:  # of others it is near enough, and costs nothing
+                context.began = self._began
             if any(job.id not in self._held for job in group):  # lost while they waited here
                 context.stopped = "belongs to another worker by now"
         failures: list[Failure] = []
@@ -174,7 +176,8 @@ class Worker:
         if context.finished:
             self._forget(group)
         elif not self.hung:
-            done = [] if failures else [Done(job, kept) for job in group]
+            ended = None if context.began is None else self._now_micros()
+            done = [] if failures else [Done(job, kept, context.began, ended) for job in group]
             self._ended(done, failures)
 
     def _retry_at(self, kind: JobKind, job: Job) -> int | None:

@@ -135,10 +135,14 @@ class Done(msgspec.Struct, frozen=True):
     Attributes:
         job: as it was leased.
         result: JSON, or None.
+        began: when it was begun, microseconds since 1970, where that was long after it was leased; None: then.
+        ended: when its handler came back; None: now.
     """
 
     job: Job
     result: Any = None
+    began: int | None = None
+    ended: int | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

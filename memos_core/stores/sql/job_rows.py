@@ -248,6 +248,9 @@ class JobRows:
         for each in ended:
             if each.result is not None:
                 self._set("done", [each.job.id], self._now, result=_encode(each.result).decode())
+        for each in ended:
+            if each.began is not None:
+                self._update([each.job.id], {"started": each.began, "finished": each.ended or self._now})
         self._end_of(held.values())
         return list(held)
 
