@@ -138,11 +138,13 @@ class SqlJobs:
 
     def _recover(self, connection: Connection, rows: JobRows, now: int) -> None:
         """Have jobs wait again whose worker has not been heard of."""
-        query = select(*COLUMNS).where(*_expired(now)).limit(1000).with_for_update(skip_locked=True)
-        lost = [job_of(row) for row in connection.execute(query)]
-        if not lost:
+        query = select(J.job, J.cube, J.lane).where(*_expired(now)).limit(1000)
+        found = connection.execute(query).fetchall()
+        if not found:
             return
-        rows.lock((job.cube, job.lane) for job in lost)
+        rows.lock((cube, lane) for _, cube, lane in found)  # first of all, as who ends a job does: else both would wait
+        still = select(*COLUMNS).where(J.job.in_([row[0] for row in found]), *_expired(now))
+        lost = [job_of(row) for row in connection.execute(still.with_for_update(skip_locked=True))]
         for job in lost:
             rows.put_back(job, _LOST, now if job.attempts < job.max_attempts else None)
         rows.settle((job.cube, job.lane) for job in lost)
