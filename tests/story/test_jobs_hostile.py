@@ -5,6 +5,8 @@ cancelled, an asynchronous add that waits for room and keeps everything else wai
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -319,3 +321,31 @@ def test_conflict_is_what_closing_from_within_raises(mos: MOS) -> None:
     mos.scheduler.start(1)
     assert mos.scheduler.submit("own").wait(30)
     assert seen == ["hello"]
+
+
+def test_a_forked_child_files_and_runs_whatever_the_threads_of_the_parent_held(mos: MOS) -> None:
+    held, goes_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with mos.store.jobs.news._cond:  # type: ignore[attr-defined]
+            held.set()
+            goes_on.wait(30)
+
+    mos.scheduler.start(1)
+    holding = threading.Thread(target=hold)
+    holding.start()
+    assert held.wait(30)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)
+            handle = mos.scheduler.submit("good")
+            mos.scheduler.run_pending()
+            code = 0 if handle.results(0) == ["fine"] else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    goes_on.set()
+    holding.join()
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -10,7 +10,9 @@ Of a lane only the first job may be taken; those behind it bear `waiting`, and a
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -52,6 +54,8 @@ class SqlJobs:
         self._seen: int | None = None  # when somebody leased last
         self._turn = -1  # the cube that had its turn last
         self.news = threading.Event()  # set where this process has filed, or put back
+        own = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
     @contextmanager
     def _rows(self) -> Iterator[JobRows]:
@@ -313,6 +317,12 @@ class SqlJobs:
                 return [job_of(row) for row in connection.execute(query)]
 
         return self._database.repeated(ask)
+
+
+def _begin_anew(jobs: SqlJobs | None) -> None:
+    """In a forked child: a lock that a thread of the parent held just then would never be released."""
+    if jobs is not None:
+        jobs.news = threading.Event()
 
 
 def _expired(now: int) -> Sequence[ColumnElement[bool]]:
