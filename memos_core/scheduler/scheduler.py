@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from memos_core.errors import Conflict, InvalidInput, JobNotFound, MemosError, StoreClosed
@@ -19,6 +19,7 @@ from memos_core.plaintext.later import JobHandle
 from memos_core.plaintext.search import Searcher
 from memos_core.protocols.storage import RecordStore
 from memos_core.scheduler.context import RunningJobs
+from memos_core.scheduler.jobs.prune import KEPT, PRUNE
 from memos_core.scheduler.kinds import BUILT_IN, JobKind, check_kind, find_kind
 from memos_core.scheduler.worker import BATCH, Worker
 from memos_core.types.checks import as_json
@@ -59,6 +60,7 @@ class MemScheduler:
         self._now = now
         self._kinds: dict[str, JobKind] = {}
         self._names: dict[int, str] = {}  # of cubes, by number
+        self._forgot: datetime | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -236,23 +238,33 @@ class MemScheduler:
             limit: at most so many; None for all.
         """
         self._first()
-        worker, count, over = self._worker(), 0, threading.Event()
-        beating = threading.Thread(target=self._beat_until, args=(worker, over), name="memos-jobs-beat", daemon=True)
+        workers, count, over = [self._worker()], 0, threading.Event()
+        beating = threading.Thread(target=self._beat_until, args=(workers, over), name="memos-jobs-beat", daemon=True)
         beating.start()
         try:
             while limit is None or count < limit:
-                taken = worker.work(BATCH if limit is None else limit - count)
+                taken = workers[0].work(BATCH if limit is None else limit - count)
                 count += taken
-                if not taken or worker.hung:
-                    return count
+                if not taken:
+                    break
+                if workers[0].hung:  # its handler took too long, and has come back after all
+                    workers[0] = self._worker()
+            self._forget_old()
             return count
         finally:
             over.set()
             beating.join()
 
-    def _beat_until(self, worker: Worker, over: threading.Event) -> None:
+    def _forget_old(self) -> None:
+        """Forget old jobs now and then, where no thread is there to do it."""
+        now = self._now()
+        if self._forgot is None or not timedelta() <= now - self._forgot < timedelta(seconds=PRUNE.every):
+            self._forgot = now
+            self._store.jobs.prune(micros(now - KEPT))
+
+    def _beat_until(self, workers: Sequence[Worker], over: threading.Event) -> None:
         while not over.wait(_TICK):
-            self._beat([worker])
+            self._beat(workers)
 
     def _beat(self, workers: Collection[Worker]) -> None:
         for worker in workers:

@@ -328,14 +328,15 @@ def _need_json(result: object, kind: JobKind) -> None:
     try:
         msgspec.json.encode(result)
     except (TypeError, ValueError, RecursionError):
-        raise InvalidInput(
+        raise InvalidConfig(
             f"what the handler of {kind.name!r} returned cannot be kept as JSON; return ids and numbers, or None"
         ) from None
 
 
 def _words(error: BaseException) -> str:
-    """An error as it is kept: of our own what it says, of others where it was raised; what those say may quote a memory."""
-    if isinstance(error, MemosError) and (not isinstance(error, ModelError) or isinstance(error, AnswerRefused)):
+    """An error as it is kept: what it says where that is ours, else where it was raised: words may quote what was passed in."""
+    quotes = isinstance(error, ModelError | InvalidInput) and not isinstance(error, AnswerRefused | InvalidConfig)
+    if isinstance(error, MemosError) and not quotes:
         return f"{type(error).__name__}: {error}"[:_WORDS]
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "nowhere"

@@ -282,9 +282,12 @@ class SqlJobs:
 
     def prune(self, before: int) -> int:
         """Forget jobs that were done or cancelled before a time; how many. Those that failed are kept."""
-        ended = J.state.in_(["done", "cancelled"])
+        old = (J.finished < before, J.finished.is_not(None), J.state.in_(["done", "cancelled"]))
+        with self._database.reading() as connection:
+            if connection.execute(select(J.job).where(*old).limit(1)).first() is None:
+                return 0
         with self._database.writing() as connection:
-            return connection.execute(delete(schema.jobs).where(J.finished < before, ended)).rowcount
+            return connection.execute(delete(schema.jobs).where(*old)).rowcount
 
     def wait_for_news(self, seconds: float) -> None:
         """Return when somebody may have filed a job, at the latest after so many seconds."""
