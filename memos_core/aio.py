@@ -23,7 +23,7 @@ from memos_core.plaintext.later import Adding
 from memos_core.plaintext.reembed import Progress
 from memos_core.session import Session
 from memos_core.types.access import Actor
-from memos_core.types.checks import checked_flag, checked_wait
+from memos_core.types.checks import checked_flag, checked_patience, checked_wait
 from memos_core.types.items import Hits
 from memos_core.types.jobs import JobState
 from memos_core.view import ROOM_PAUSE, Added
@@ -157,7 +157,7 @@ class AsyncSession:
                 continue
 
     def _said(self, added: Added, options: dict[str, Any]) -> Added:
-        self.sync.said(added.ids, options.get("conversation"))
+        self.sync._said(added.ids, options.get("conversation"))
         return added
 
     async def _add_later(self, content: object, options: dict[str, Any]) -> AsyncAdding:
@@ -266,6 +266,7 @@ class AsyncAdding:
     async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as in `Adding`
         """Wait until all of it has ended, at most so many seconds; whether it has. No thread waits meanwhile."""
         loop = asyncio.get_running_loop()
+        checked_patience(timeout)
         until = None if timeout is None else loop.time() + timeout
         pause = 0.002
         while not await self._threads.run(lambda: self.sync.wait(0)):
@@ -277,7 +278,8 @@ class AsyncAdding:
 
     async def result(self, timeout: float | None = None) -> Added:  # noqa: ASYNC109 - as in `Adding`
         """The items, once all can be found by meaning too; raises as `Adding.result` does."""
-        await self.wait(timeout)
+        if not await self.wait(timeout):
+            raise self.sync.late(timeout)
         return await self._threads.run(lambda: self.sync.result(0))
 
     def __repr__(self) -> str:

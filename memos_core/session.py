@@ -237,10 +237,10 @@ class Session:
             )
         else:
             done = self._view.add_later(drafts, timeout=checked_wait(timeout))
-        self.said(done.ids, conversation)
+        self._said(done.ids, conversation)
         return done
 
-    def said(self, ids: Sequence[str], conversation: str | None) -> None:
+    def _said(self, ids: Sequence[str], conversation: str | None) -> None:
         """Take note that these were added: the last few of them enter what the conversation has in mind.
 
         Args:

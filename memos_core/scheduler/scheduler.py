@@ -22,7 +22,7 @@ from memos_core.scheduler.context import RunningJobs
 from memos_core.scheduler.jobs.prune import KEPT, PRUNE
 from memos_core.scheduler.kinds import BUILT_IN, JobKind, check_kind, find_kind
 from memos_core.scheduler.worker import BATCH, Worker
-from memos_core.types.checks import as_json
+from memos_core.types.checks import as_json, checked_wait
 from memos_core.types.jobs import STATES, Job, JobState, JobStats, NewJob
 from memos_core.types.work import CubeRow, micros
 
@@ -237,6 +237,8 @@ class MemScheduler:
         Args:
             limit: at most so many; None for all.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise InvalidInput(f"limit={limit!r} should be a number of jobs, or None for all")
         self._first()
         workers, count, over = [self._worker()], 0, threading.Event()
         beating = threading.Thread(target=self._beat_until, args=(workers, over), name="memos-jobs-beat", daemon=True)
@@ -368,6 +370,7 @@ class MemScheduler:
             Conflict: it is called by a job that runs in one of these threads, which would wait for itself.
         """
         self.need_outside()
+        timeout = checked_wait(timeout)
         with self._lock:
             threads, workers, watcher = self._threads, self._workers, self._watcher
             self._threads, self._workers, self._watcher = [], [], None

@@ -114,6 +114,17 @@ def checked_wait(value: float | None) -> float:
     return float(value)
 
 
+def checked_patience(value: float | None) -> float | None:
+    """Seconds to wait at most; None for as long as it takes.
+
+    Raises:
+        InvalidInput: no number.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+        raise InvalidInput(f"timeout is a number of seconds, or None to wait for ever, not {value!r}")
+    return value
+
+
 def checked_visibility(value: object) -> str:
     """ "private" or "shared".
 

@@ -247,13 +247,23 @@ def test_so_are_those_of_the_other_calls(mos: MOS) -> None:
         with pytest.raises(InvalidInput):
             alice.add("x", wait=False, timeout=timeout)
     assert len(alice.list()) == 1
+    handle = mos.scheduler.submit("good")
+    for timeout in (float("nan"), "1", True):
+        for call in (handle.wait, handle.results, scheduler.stop):
+            with pytest.raises(InvalidInput):
+                call(timeout)
+    for limit in (-1, 1.5, "2", True):
+        with pytest.raises(InvalidInput):
+            scheduler.run_pending(limit)
 
 
 def test_an_awaited_add_that_waits_for_room_keeps_nobody_waiting(tmp_path: Path) -> None:
     async def story() -> None:
         async with AsyncMOS.open(tmp_path / "memory", embedder="hashing", max_pending=1, workers=2) as mos:
             alice = await mos.session("alice")
-            await alice.add("one", wait=False)
+            one = await alice.add("one", wait=False)
+            with pytest.raises(TimeoutError, match=r"0\.01 s"):
+                await one.result(timeout=0.01)
             waiting = [
                 asyncio.create_task(alice.add((text for text in (f"two {n}",)), wait=False, timeout=30))
                 for n in range(4)
