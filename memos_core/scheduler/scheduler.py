@@ -34,6 +34,20 @@ _LONGEST: Final = 1e10  # seconds from one run to the next: some 300 years
 _PERIODIC: Final = "periodic"  # key of a periodic job
 
 
+class _Call:
+    """A call of `run_pending` that goes on.
+
+    Args:
+        workers: the one that works for it; another one takes its place when its handler has taken too long.
+    """
+
+    def __init__(self, workers: list[Worker]) -> None:
+        self.workers = workers
+        self.thread = threading.current_thread()
+        self.over = threading.Event()
+        self.stopping = False
+
+
 class MemScheduler:
     """Background work of one open store. Made by MOS; nothing runs before `start` or `run_pending`.
 
@@ -70,6 +84,7 @@ class MemScheduler:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
+        self._calls: list[_Call] = []
         self._watcher: threading.Thread | None = None
         self._numbers = itertools.count(1)
         self._tokens: dict[str, tuple[float, int]] = {}  # kind -> how many may be begun, as of when
@@ -240,21 +255,27 @@ class MemScheduler:
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise InvalidInput(f"limit={limit!r} should be a number of jobs, or None for all")
         self._first()
-        workers, count, over = [self._worker()], 0, threading.Event()
-        beating = threading.Thread(target=self._beat_until, args=(workers, over), name="memos-jobs-beat", daemon=True)
+        call, count = _Call([self._worker()]), 0
+        workers = call.workers
+        beating = threading.Thread(target=self._beat_until, args=(call,), name="memos-jobs-beat", daemon=True)
         beating.start()
+        with self._lock:
+            self._calls.append(call)
         try:
-            while limit is None or count < limit:
+            while not call.stopping and (limit is None or count < limit):
                 taken = workers[0].work(BATCH if limit is None else limit - count)
                 count += taken
                 if not taken:
                     break
                 if workers[0].hung:  # its handler took too long, and has come back after all
                     workers[0] = self._worker()
-            self._forget_old()
+            if not call.stopping:
+                self._forget_old()
             return count
         finally:
-            over.set()
+            with self._lock:
+                self._calls = [each for each in self._calls if each is not call]
+            call.over.set()
             beating.join()
 
     def _forget_old(self) -> None:
@@ -264,9 +285,9 @@ class MemScheduler:
             self._forgot = now
             self._store.jobs.prune(micros(now - KEPT))
 
-    def _beat_until(self, workers: Sequence[Worker], over: threading.Event) -> None:
-        while not over.wait(_TICK):
-            self._beat(workers)
+    def _beat_until(self, call: _Call) -> None:
+        while not call.over.wait(_TICK):
+            self._beat(call.workers)
 
     def _beat(self, workers: Collection[Worker]) -> None:
         for worker in workers:
@@ -358,7 +379,7 @@ class MemScheduler:
                     self._start_thread()
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Stop running jobs: what runs is finished, what was only leased is given back.
+        """Stop running jobs, `run_pending` of other threads among it: what runs is finished, what was only leased is given back.
 
         Args:
             timeout: seconds; what still runs then is given back too, and loses its right to finish.
@@ -374,8 +395,11 @@ class MemScheduler:
         with self._lock:
             threads, workers, watcher = self._threads, self._workers, self._watcher
             self._threads, self._workers, self._watcher = [], [], None
+            calls = [call for call in self._calls if call.thread is not threading.current_thread()]
             self._stopping.set()
-        for worker in workers:
+        for call in calls:
+            call.stopping = True
+        for worker in (*workers, *(call.workers[0] for call in calls)):
             worker.stopping = True
         self._tell()
         self._store.jobs.wake()
@@ -383,6 +407,7 @@ class MemScheduler:
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
         late = [worker for thread, worker in zip(threads, workers, strict=True) if thread.is_alive()]
+        late += [call.workers[0] for call in calls if not call.over.wait(max(0.0, until - time.monotonic()))]
         for worker in late:
             try:
                 worker.abandon()

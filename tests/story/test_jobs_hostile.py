@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memos_core import MOS
 from memos_core.aio import AsyncMOS
-from memos_core.errors import Conflict, InvalidConfig, InvalidInput, QueueFull
+from memos_core.errors import Conflict, InvalidConfig, InvalidInput, QueueFull, StoreClosed
 from memos_core.scheduler.clock import ManualClock
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.types.jobs import NewJob
@@ -402,3 +402,37 @@ def test_old_jobs_are_forgotten_where_only_run_pending_is_called(tmp_path: Path,
     with MOS.open(tmp_path / "memory", now=clock) as mos:
         mos.scheduler.run_pending()
         assert len(mos.scheduler.jobs()) == 1
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_closing_while_another_thread_runs_what_is_pending(tmp_path: Path, in_time: bool) -> None:
+    began, goes_on, ran, answers = threading.Event(), threading.Event(), [], []
+
+    def run(context: JobContext) -> object:
+        ran.append(context.job.id)
+        began.set()
+        goes_on.wait(30)
+        return None
+
+    def call() -> None:
+        try:
+            answers.append(mos.scheduler.run_pending())
+        except StoreClosed:
+            answers.append(0)
+
+    with MOS.open(tmp_path / "memory") as mos:
+        kind(mos, run)
+        handles = [mos.scheduler.submit("own") for _ in range(3)]
+        calling = threading.Thread(target=call)
+        calling.start()
+        assert began.wait(30)
+        if in_time:
+            threading.Timer(0.2, goes_on.set).start()
+        else:
+            assert not mos.scheduler.stop(0.05)
+    with MOS.open(tmp_path / "memory") as again:
+        states = [again.scheduler.job(handle.job_ids[0]).state for handle in handles]
+        assert states == ["done" if in_time else "pending", "pending", "pending"]
+    goes_on.set()
+    calling.join(30)
+    assert (len(ran), len(answers)) == (1, 1)
