@@ -232,7 +232,12 @@ class Worker:
         with self._lock:
             waiting = list(self._queue)
             self._queue.clear()
-        self._release(waiting)
+        try:
+            self._release(waiting)
+        except BaseException:  # they are still held, so they are still to be run, or to be given back the next time
+            with self._lock:
+                self._queue.extendleft(job for job in reversed(waiting) if job.id in self._held)
+            raise
 
     def _let_go(self) -> None:
         try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memos_core import MOS
 from memos_core.aio import AsyncMOS
-from memos_core.errors import Conflict, InvalidConfig, InvalidInput, QueueFull, StoreClosed
+from memos_core.errors import Conflict, InvalidConfig, InvalidInput, QueueFull, StoreBusy, StoreClosed
 from memos_core.scheduler.clock import ManualClock
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.types.jobs import NewJob
@@ -436,3 +436,31 @@ def test_closing_while_another_thread_runs_what_is_pending(tmp_path: Path, in_ti
     goes_on.set()
     calling.join(30)
     assert (len(ran), len(answers)) == (1, 1)
+
+
+def test_what_could_not_be_given_back_is_given_back_the_next_time(
+    mos: MOS, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, goes_on, refused = threading.Event(), threading.Event(), []
+    release = mos.store.jobs.release
+
+    def busy(jobs: Any) -> None:
+        if not refused:
+            refused.append(len(jobs))
+            raise StoreBusy("others keep writing")
+        release(jobs)
+
+    def run(context: JobContext) -> object:
+        slow.set()
+        goes_on.wait(60)
+        return None
+
+    monkeypatch.setattr(mos.store.jobs, "release", busy)
+    kind(mos, run, timeout=1000.0)
+    jobs = mos.store.jobs.enqueue([NewJob(kind="own"), *(NewJob(kind="good") for _ in range(5))])
+    mos.scheduler.start(2)
+    assert slow.wait(30)
+    clock.go(2)
+    until(lambda: [mos.scheduler.job(id).state for id in jobs] == ["running", *["done"] * 5])
+    assert refused == [5]
+    goes_on.set()
