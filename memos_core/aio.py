@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from memos_core.context import Context
-from memos_core.errors import StoreClosed
+from memos_core.errors import QueueFull, StoreClosed
 from memos_core.mos import MOS
 from memos_core.plaintext.commit import Overtaken
 from memos_core.plaintext.later import Adding
 from memos_core.plaintext.reembed import Progress
 from memos_core.session import Session
 from memos_core.types.access import Actor
+from memos_core.types.checks import checked_flag, checked_patience, checked_wait
 from memos_core.types.items import Hits
 from memos_core.types.jobs import JobState
-from memos_core.view import Added
+from memos_core.view import ROOM_PAUSE, Added
 
 if TYPE_CHECKING:
     from memos_core.operations.restore import Restored
@@ -131,9 +132,8 @@ class AsyncSession:
     async def add(self, content: object, *, wait: Literal[False], **options: Any) -> AsyncAdding: ...
     async def add(self, content: object, *, wait: bool = True, **options: Any) -> Added | AsyncAdding:
         """As `Session.add`, with the same options."""
-        if not wait:
-            later: Adding[Added] = await self._threads.run(lambda: self.sync.add(content, wait=False, **options))
-            return AsyncAdding(later, self._threads)
+        if not checked_flag(wait, "wait"):
+            return await self._add_later(content, options)
         if self._native("aembed") is None or options.get("vectors") is not None:
             added: Added = await self._add(content, **options)
             return added
@@ -145,16 +145,34 @@ class AsyncSession:
             mark = view.embedding.mark  # before the embedder is looked at: another one may come in at any time
             embed = self._native("aembed")
             if embed is None:
-                return await self._threads.run(functools.partial(view.add, drafts))
+                return self._said(await self._threads.run(functools.partial(view.add, drafts)), options)
             drafts = await self._threads.run(functools.partial(view.redacted, drafts))
             places = await self._threads.run(functools.partial(view.places_to_embed, drafts))
             texts = view.texts_to_embed(drafts, places)
             embedded = await embed(texts) if texts else None
             add = functools.partial(view.add, drafts, embedded=embedded, places=places, made_under=mark)
             try:
-                return await self._threads.run(add)
+                return self._said(await self._threads.run(add), options)
             except Overtaken:
                 continue
+
+    def _said(self, added: Added, options: dict[str, Any]) -> Added:
+        self.sync._said(added.ids, options.get("conversation"))
+        return added
+
+    async def _add_later(self, content: object, options: dict[str, Any]) -> AsyncAdding:
+        """As `add(wait=False)`; while it waits for room in the queue no thread does, so that everything else goes on."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + checked_wait(options.pop("timeout", None))
+        content, options = _repeatable(content), {name: _repeatable(value) for name, value in options.items()}
+        while True:
+            try:
+                later: Adding[Added] = await self._threads.run(lambda: self.sync.add(content, wait=False, **options))
+                return AsyncAdding(later, self._threads)
+            except QueueFull:
+                if loop.time() + ROOM_PAUSE > until:
+                    raise
+            await asyncio.sleep(ROOM_PAUSE)
 
     async def search(self, query: str, **options: Any) -> Hits:
         """As `Session.search`, with the same options."""
@@ -212,6 +230,11 @@ class AsyncSession:
         return f"Async{self.sync!r}"
 
 
+def _repeatable(value: Any) -> Any:
+    """A value that may be gone through twice."""
+    return list(value) if isinstance(value, Iterator) else value
+
+
 class AsyncAdding:
     """What `add(..., wait=False)` gives, awaited: the methods of `Adding`.
 
@@ -243,6 +266,7 @@ class AsyncAdding:
     async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as in `Adding`
         """Wait until all of it has ended, at most so many seconds; whether it has. No thread waits meanwhile."""
         loop = asyncio.get_running_loop()
+        checked_patience(timeout)
         until = None if timeout is None else loop.time() + timeout
         pause = 0.002
         while not await self._threads.run(lambda: self.sync.wait(0)):
@@ -254,7 +278,8 @@ class AsyncAdding:
 
     async def result(self, timeout: float | None = None) -> Added:  # noqa: ASYNC109 - as in `Adding`
         """The items, once all can be found by meaning too; raises as `Adding.result` does."""
-        await self.wait(timeout)
+        if not await self.wait(timeout):
+            raise self.sync.late(timeout)
         return await self._threads.run(lambda: self.sync.result(0))
 
     def __repr__(self) -> str:

@@ -789,7 +789,10 @@ class MOS:
 
         Raises:
             StoreError: reads could not be audited, or the audit not be anchored, as was wanted; it is closed nevertheless.
+            Conflict: it is called by a job in a thread of the scheduler; the store stays open.
         """
+        if self._scheduler is not None:
+            self._scheduler.need_outside()
         with self._closing:
             if self._closed:
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, overload
 
@@ -32,6 +32,7 @@ from memos_core.types.checks import (
     checked_tags,
     checked_version,
     checked_visibility,
+    checked_wait,
     in_utc,
 )
 from memos_core.types.differences import ItemDiff, RolledBack, item_diff
@@ -226,7 +227,7 @@ class Session:
             state=state,
             conversation=conversation,
         )
-        if wait:
+        if checked_flag(wait, "wait"):
             if timeout is not None:
                 raise InvalidInput("timeout= is for wait=False: how long to wait for room in the queue of jobs")
             done: Added | Adding[Added] = self._view.add(drafts, vectors=vectors)
@@ -235,15 +236,20 @@ class Session:
                 "wait=False has the store's embedder make the vectors later; with vectors= nothing is left to do"
             )
         else:
-            done = self._view.add_later(drafts, timeout=timeout or 0.0)
-        if self._holder is not None and conversation in (None, self.conversation):
-            self._view.note("add", self._said(done.ids), self._holder)
+            done = self._view.add_later(drafts, timeout=checked_wait(timeout))
+        self._said(done.ids, conversation)
         return done
 
-    def _said(self, ids: Sequence[str]) -> Iterator[tuple[str, str, float, float]]:
-        """The last few things that were added, as uses in the conversation."""
-        for id in ids[-_SAID:]:
-            yield from ((cube.name, id, 1.0, 0.0) for cube in self._view.write if cube.name in self.read_from)
+    def _said(self, ids: Sequence[str], conversation: str | None) -> None:
+        """Take note that these were added: the last few of them enter what the conversation has in mind.
+
+        Args:
+            conversation: the thread that they were said to belong to; None for the session's.
+        """
+        if self._holder is None or conversation not in (None, self.conversation):
+            return
+        places = [(cube.name, id) for id in ids[-_SAID:] for cube in self._view.write if cube.name in self.read_from]
+        self._view.note("add", [(*place, 1.0, 0.0) for place in places], self._holder)
 
     def read(
         self,

@@ -48,7 +48,7 @@ from memos_core.types.work import Record, micros
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_PAUSE = 0.02  # seconds between two looks at whether a full queue has room
+ROOM_PAUSE = 0.02  # seconds between two looks at whether a full queue has room
 _ATTEMPTS = 5  # at a change that others keep overtaking, when the caller named no version
 
 
@@ -279,9 +279,9 @@ class CompositeView:
                     adding = self._add_later(drafts, action)
                     break
                 except QueueFull:
-                    if time.monotonic() + _PAUSE > until:
+                    if time.monotonic() + ROOM_PAUSE > until:
                         raise
-                    time.sleep(_PAUSE)
+                    time.sleep(ROOM_PAUSE)
             heard.note(new=len(adding.added.new), jobs=adding.job_ids)
         return adding
 

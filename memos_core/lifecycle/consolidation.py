@@ -2,7 +2,8 @@
 
 What was said or read somewhere (messages, pieces of documents) is a record and stays as it is: "Yes." twice is two answers.
 Only statements of their own take part. Two of them may be the same thing only if everything but their words agrees: kind,
-type, speaker, who may read them, when they end, tags, metadata and payload, and the day they speak of.
+type, speaker, who may read them, when they end, how sure they are, tags, metadata, payload and links, the time they happened,
+and the days they speak of ("today" is another one tomorrow).
 """
 
 from __future__ import annotations
@@ -21,16 +22,27 @@ from memos_core.types.uses import Use, joined
 from memos_core.types.work import Body, Record
 
 PROPOSAL: Final = "proposal"  # type of the items that say what somebody should look at
-_SPACE = re.compile(r"\s+")
+_DIGIT = re.compile(r"\d")
+_RAISED = "\u25b2"
+_ANOTHER = ("<super>", "<sub>", "<fraction>")  # compatibility forms that mean something else
 _VALUE = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _SLOT = "\u25a1"
 _FEWEST_WORDS: Final = 2  # of a frame beside its slots, so that it says what the value is of
 
 
 def normalised(text: str) -> str:
-    """The words of a text in one way of writing: compatibility forms, case, spaces and a full stop at the end are taken out."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return _SPACE.sub(" ", folded).strip().rstrip(".!。！ ")
+    """The words of a text in one way of writing: compatibility forms, case, spaces and a full stop at the end are taken out.
+
+    What is raised or lowered stays so (10² is not 102), and what has a digit in it keeps its case: it may be a password.
+    """
+    if not text.isascii():
+        text = "".join(
+            _RAISED + char if unicodedata.decomposition(char).startswith(_ANOTHER) else char for char in text
+        )
+        text = unicodedata.normalize("NFKC", text)
+    words = [word if _DIGIT.search(word) else word.casefold() for word in text.split()]
+    folded = unicodedata.normalize("NFKC", " ".join(words))
+    return folded.rstrip(".!。！ ")
 
 
 def takes_part(record: Record) -> bool:
@@ -49,11 +61,13 @@ def takes_part(record: Record) -> bool:
 
 def beside_words(body: Body) -> tuple[object, ...]:
     """All that must agree of two items before their words are compared."""
-    said = None if body.occurred_at is None else body.occurred_at.date().isoformat()
     return (
         body.type,
         body.private_to,
-        said,
+        body.confidence,
+        None if body.occurred_at is None else body.occurred_at.isoformat(),
+        tuple(sorted((date.start, date.end) for date in body.mentions.dates)),
+        tuple(sorted((link.relation, link.target) for link in body.links)),
         None if body.expires_at is None else body.expires_at.isoformat(),
         tuple(sorted(body.tags)),
         msgspec.json.encode([body.metadata, body.payload], order="deterministic"),
@@ -121,7 +135,7 @@ def _when(record: Record) -> tuple[int, int]:
 def is_cold(record: Record, use: Use | None, *, below: float, before: int, now: int) -> bool:
     """Whether an item is to be put away: added before a time, hardly used since, and not pinned.
 
-    That it was added counts as its first use.
+    That it was added, and changed or brought back last, counts as used.
 
     Args:
         use: what is counted of it; None: nothing.
@@ -134,8 +148,10 @@ def is_cold(record: Record, use: Use | None, *, below: float, before: int, now: 
         return False
     if PINNED in body.tags or body.type == PROPOSAL:
         return False
-    added = Use(1.0, 1.0, record.created, record.created)
-    return base_level(added if use is None else joined(added, use), now) < below
+    uses = Use(1.0, 1.0, record.created, record.created)
+    if record.at > record.created:
+        uses = joined(uses, Use(1.0, 1.0, record.at, record.at))
+    return base_level(uses if use is None else joined(uses, use), now) < below
 
 
 def same_reader(records: Sequence[Record]) -> str | None:

@@ -21,6 +21,7 @@ from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.protocols.storage import RecordStore, Transaction
 from memos_core.protocols.work import JobStore
 from memos_core.stores.index.cube_index import indexed_text
+from memos_core.types.checks import checked_patience
 from memos_core.types.jobs import Job, JobState
 from memos_core.types.work import CubeRow, Put, Record, VectorBlobs
 
@@ -161,6 +162,7 @@ class JobHandle:
         Args:
             timeout: seconds; None waits for ever. Somebody must be running jobs (`mos.scheduler.start()`, `memos worker`).
         """
+        checked_patience(timeout)
         until = None if timeout is None else time.monotonic() + timeout
         pause = 0.002
         while not all(job.ended for job in self.jobs()):
@@ -170,6 +172,10 @@ class JobHandle:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return True
 
+    def late(self, timeout: float | None) -> TimeoutError:
+        """What to raise where it has not ended in so many seconds."""
+        return TimeoutError(f"jobs {self.job_ids} have not ended in {timeout} s; they go on, if somebody runs jobs")
+
     def results(self, timeout: float | None = None) -> list[Any]:
         """What the jobs returned, once all are done.
 
@@ -178,7 +184,7 @@ class JobHandle:
             JobFailed: one of them was given up, or cancelled.
         """
         if not self.wait(timeout):
-            raise TimeoutError(f"jobs {self.job_ids} have not ended in {timeout} s; they go on, if somebody runs jobs")
+            raise self.late(timeout)
         jobs = self.jobs()
         for job in jobs:
             if job.state != "done":

@@ -45,6 +45,7 @@ class RunningJobs:
         self.store = store
         self.memory = memory
         self.searcher = searcher
+        self.began: int | None = None  # where that is long after the lease
         self.finished = False  # in a transaction of the handler's own
         self.stopped: str | None = None  # why it should not go on
         self._now = now
@@ -89,5 +90,5 @@ class RunningJobs:
         self.check()
         with self.store.begin(actor=actor or SCHEDULER, action=action) as transaction:
             yield transaction
-            transaction.end_jobs([Done(job, self._result) for job in self.jobs])
+            transaction.end_jobs([Done(job, self._result, self.began) for job in self.jobs])
         self.finished = True

@@ -40,6 +40,7 @@ from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.search import Searcher
 from memos_core.protocols.storage import RecordStore, Transaction
 from memos_core.types.jobs import MAX_ATTEMPTS, Job, NewJob
+from memos_core.types.names import check_text
 from memos_core.types.work import CubeRow
 
 BUILT_IN: Final = {
@@ -148,7 +149,7 @@ class JobKind(msgspec.Struct, frozen=True, kw_only=True):
         """A job of this kind, to be filed; the arguments are those of `NewJob`."""
         return NewJob(
             kind=self.name,
-            payload=payload or {},
+            payload={} if payload is None else payload,
             cube=cube,
             key=key,
             lane=(self.lane or self.name) if self.ordered else "",
@@ -157,6 +158,31 @@ class JobKind(msgspec.Struct, frozen=True, kw_only=True):
             interval=interval,
             max_attempts=self.max_attempts,
         )
+
+
+def check_kind(kind: object) -> JobKind:
+    """The kind, if all it says means something.
+
+    Raises:
+        InvalidConfig: what does not.
+    """
+    if not isinstance(kind, JobKind):
+        raise InvalidConfig(f"a kind of job is a JobKind, not {kind!r}")
+    check_text(kind.name, "the name of a kind of job")
+    check_text(kind.lane, "the lane of a kind of job")
+    if not kind.name or not callable(kind.run):
+        raise InvalidConfig(f"a kind of job has a name and a handler, not {kind.name!r} and {kind.run!r}")
+    for name, least in (("together", 1), ("max_attempts", 1), ("priority", -1_000_000)):
+        value = getattr(kind, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 1_000_000:
+            raise InvalidConfig(f"{name}={value!r} of the kind of job {kind.name!r} is no whole number from {least} on")
+    for name in ("timeout", "first_wait", "longest_wait", "per_second", "every"):
+        value = getattr(kind, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e10:
+            raise InvalidConfig(f"{name}={value!r} of the kind of job {kind.name!r} is no number of seconds")
+    if not kind.timeout:
+        raise InvalidConfig(f"timeout=0 leaves the kind of job {kind.name!r} no time to run")
+    return kind
 
 
 def find_kind(name: str) -> JobKind:
@@ -182,4 +208,4 @@ def find_kind(name: str) -> JobKind:
         raise InvalidConfig(f"the kind of job {name!r} cannot be loaded: {error}") from error
     if not isinstance(found, JobKind):
         raise InvalidConfig(f"the kind of job {name!r} leads to {found!r}, which is no JobKind")
-    return found
+    return check_kind(found)

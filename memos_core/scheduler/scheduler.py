@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from memos_core.errors import InvalidInput, JobNotFound, MemosError, StoreClosed
+from memos_core.errors import Conflict, InvalidInput, JobNotFound, MemosError, StoreClosed
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.later import JobHandle
 from memos_core.plaintext.search import Searcher
 from memos_core.protocols.storage import RecordStore
 from memos_core.scheduler.context import RunningJobs
-from memos_core.scheduler.kinds import BUILT_IN, JobKind, find_kind
+from memos_core.scheduler.jobs.prune import KEPT, PRUNE
+from memos_core.scheduler.kinds import BUILT_IN, JobKind, check_kind, find_kind
 from memos_core.scheduler.worker import BATCH, Worker
-from memos_core.types.jobs import Job, JobState, JobStats, NewJob
+from memos_core.types.checks import as_json, checked_wait
+from memos_core.types.jobs import STATES, Job, JobState, JobStats, NewJob
 from memos_core.types.work import CubeRow, micros
 
 log = logging.getLogger(__name__)
 _TICK: Final = 0.5  # seconds between two looks at what runs, and at what may run by now
 _IDLE: Final = 5.0  # seconds after which a thread looks for itself
 _LONGEST_PAUSE: Final = 30.0  # seconds, while the database cannot be reached
+_LONGEST: Final = 1e10  # seconds from one run to the next: some 300 years
 _PERIODIC: Final = "periodic"  # key of a periodic job
+
+
+class _Call:
+    """A call of `run_pending` that goes on.
+
+    Args:
+        workers: the one that works for it; another one takes its place when its handler has taken too long.
+    """
+
+    def __init__(self, workers: list[Worker]) -> None:
+        self.workers = workers
+        self.thread = threading.current_thread()
+        self.over = threading.Event()
+        self.stopping = False
 
 
 class MemScheduler:
@@ -56,6 +74,7 @@ class MemScheduler:
         self._now = now
         self._kinds: dict[str, JobKind] = {}
         self._names: dict[int, str] = {}  # of cubes, by number
+        self._forgot: datetime | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -65,6 +84,7 @@ class MemScheduler:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
+        self._calls: list[_Call] = []
         self._watcher: threading.Thread | None = None
         self._numbers = itertools.count(1)
         self._tokens: dict[str, tuple[float, int]] = {}  # kind -> how many may be begun, as of when
@@ -72,8 +92,12 @@ class MemScheduler:
     # -- kinds --------------------------------------------------------------------------------------------------------
 
     def register(self, kind: JobKind) -> None:
-        """Have this process know a kind of job. One of the same name takes the place of the one before."""
-        self._kinds[kind.name] = kind
+        """Have this process know a kind of job. One of the same name takes the place of the one before.
+
+        Raises:
+            InvalidConfig: it is no JobKind, or has a setting that means nothing.
+        """
+        self._kinds[check_kind(kind).name] = kind
 
     def kind(self, name: str) -> JobKind:
         """The kind of that name.
@@ -136,10 +160,12 @@ class MemScheduler:
 
         Raises:
             InvalidConfig: nobody here knows the kind.
-            InvalidInput: there is no such cube.
+            InvalidInput: there is no such cube, or a job cannot be kept with these arguments.
         """
+        if run_at is not None and (not isinstance(run_at, datetime) or run_at.tzinfo is None):
+            raise InvalidInput(f"run_at={run_at!r} should be an aware time (in UTC, say)")
         job = self.kind(kind).new(
-            payload,
+            _payload(payload),
             cube=self._number_of(cube),
             key=key,
             priority=priority,
@@ -157,10 +183,10 @@ class MemScheduler:
             interval: seconds from the end of one run to the next; another one than before takes its place.
             payload, cube: as for `submit`.
         """
-        if not interval > 0:
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 1e-6 <= interval <= _LONGEST:
             raise InvalidInput(f"interval={interval!r} should be a number of seconds")
         job = self.kind(kind).new(
-            payload, cube=self._number_of(cube), key=_PERIODIC, interval=int(interval * 1e6), run_at=0
+            _payload(payload), cube=self._number_of(cube), key=_PERIODIC, interval=int(interval * 1e6), run_at=0
         )
         return self._file_periodic(job)
 
@@ -226,31 +252,49 @@ class MemScheduler:
         Args:
             limit: at most so many; None for all.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise InvalidInput(f"limit={limit!r} should be a number of jobs, or None for all")
         self._first()
-        worker, count, over = self._worker(), 0, threading.Event()
-        beating = threading.Thread(target=self._beat_until, args=(worker, over), name="memos-jobs-beat", daemon=True)
+        call, count = _Call([self._worker()]), 0
+        workers = call.workers
+        beating = threading.Thread(target=self._beat_until, args=(call,), name="memos-jobs-beat", daemon=True)
         beating.start()
+        with self._lock:
+            self._calls.append(call)
         try:
-            while limit is None or count < limit:
-                taken = worker.work(BATCH if limit is None else limit - count)
+            while not call.stopping and (limit is None or count < limit):
+                taken = workers[0].work(BATCH if limit is None else limit - count)
                 count += taken
-                if not taken or worker.hung:
-                    return count
+                if not taken:
+                    break
+                if workers[0].hung:  # its handler took too long, and has come back after all
+                    workers[0] = self._worker()
+            if not call.stopping:
+                self._forget_old()
             return count
         finally:
-            over.set()
+            with self._lock:
+                self._calls = [each for each in self._calls if each is not call]
+            call.over.set()
             beating.join()
 
-    def _beat_until(self, worker: Worker, over: threading.Event) -> None:
-        while not over.wait(_TICK):
-            self._beat([worker])
+    def _forget_old(self) -> None:
+        """Forget old jobs now and then, where no thread is there to do it."""
+        now = self._now()
+        if self._forgot is None or not timedelta() <= now - self._forgot < timedelta(seconds=PRUNE.every):
+            self._forgot = now
+            self._store.jobs.prune(micros(now - KEPT))
+
+    def _beat_until(self, call: _Call) -> None:
+        while not call.over.wait(_TICK):
+            self._beat(call.workers)
 
     def _beat(self, workers: Collection[Worker]) -> None:
         for worker in workers:
             try:
                 worker.beat()
-            except MemosError as error:  # the next time, perhaps; else leases run out, and others do the work
-                log.warning("jobs that run could not be held: %s", error)
+            except Exception as error:  # noqa: BLE001 - the next time, perhaps; else leases run out, and others do the work
+                log.warning("jobs that run could not be held: %s", _told(error))
 
     def start(self, threads: int = 2) -> None:
         """Run jobs in threads of this process from now on, until `stop`; more threads where some run already.
@@ -258,13 +302,14 @@ class MemScheduler:
         Args:
             threads: how many.
         """
-        if threads < 1:
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise InvalidInput(f"threads={threads!r} should be at least 1")
         self._file_own()
         with self._lock:
-            self._stopping.clear()
             if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="memos-jobs-watch", daemon=True)
+                stopping = self._stopping = threading.Event()  # of its own: another thread may be stopping those before
+                watch = functools.partial(self._watch, stopping)
+                self._watcher = threading.Thread(target=watch, name="memos-jobs-watch", daemon=True)
                 self._watcher.start()
             while len(self._threads) < threads:
                 self._start_thread()
@@ -276,35 +321,36 @@ class MemScheduler:
 
     def _start_thread(self) -> None:
         worker = self._worker()
-        thread = threading.Thread(target=self._loop, args=(worker,), name=f"memos-jobs-{worker.name}", daemon=True)
+        loop = functools.partial(self._loop, worker, self._stopping)
+        thread = threading.Thread(target=loop, name=f"memos-jobs-{worker.name}", daemon=True)
         self._workers.append(worker)
         self._threads.append(thread)
         thread.start()
 
-    def _loop(self, worker: Worker) -> None:
+    def _loop(self, worker: Worker, stopping: threading.Event) -> None:
         pause = 0.1
-        while not self._stopping.is_set() and not worker.hung:
+        while not stopping.is_set() and not worker.hung:
             seen = self._generation
             try:
                 taken = worker.work()
                 pause = 0.1
             except StoreClosed:
                 return
-            except MemosError as error:
-                log.warning("jobs cannot be run for now: %s", error)
-                self._stopping.wait(pause)
+            except Exception as error:  # noqa: BLE001 - a thread that ends would be missed by nobody
+                log.warning("jobs cannot be run for now: %s", _told(error))
+                stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
             if not taken:
-                self._idle(seen)
+                self._idle(seen, stopping)
 
-    def _idle(self, seen: int) -> None:
+    def _idle(self, seen: int, stopping: threading.Event) -> None:
         """Wait for news later than those seen."""
         with self._news:
-            self._news.wait_for(lambda: self._generation != seen or self._stopping.is_set(), _IDLE)
+            self._news.wait_for(lambda: self._generation != seen or stopping.is_set(), _IDLE)
 
-    def _watch(self) -> None:
-        while not self._stopping.is_set():
+    def _watch(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
             try:
                 self._store.jobs.wait_for_news(_TICK)
                 self._first()
@@ -313,9 +359,9 @@ class MemScheduler:
                     self._tell()
             except StoreClosed:
                 return
-            except MemosError as error:
-                log.warning("jobs cannot be looked at for now: %s", error)
-                self._stopping.wait(_TICK)
+            except Exception as error:  # noqa: BLE001 - without it no lease would be held any more
+                log.warning("jobs cannot be looked at for now: %s", _told(error))
+                stopping.wait(_TICK)
             self._beat(list(self._workers))
             self._replace_hung()
 
@@ -333,19 +379,27 @@ class MemScheduler:
                     self._start_thread()
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Stop running jobs: what runs is finished, what was only leased is given back.
+        """Stop running jobs, `run_pending` of other threads among it: what runs is finished, what was only leased is given back.
 
         Args:
             timeout: seconds; what still runs then is given back too, and loses its right to finish.
 
         Returns:
             Whether everything was finished in time.
+
+        Raises:
+            Conflict: it is called by a job that runs in one of these threads, which would wait for itself.
         """
+        self.need_outside()
+        timeout = checked_wait(timeout)
         with self._lock:
             threads, workers, watcher = self._threads, self._workers, self._watcher
             self._threads, self._workers, self._watcher = [], [], None
+            calls = [call for call in self._calls if call.thread is not threading.current_thread()]
             self._stopping.set()
-        for worker in workers:
+        for call in calls:
+            call.stopping = True
+        for worker in (*workers, *(call.workers[0] for call in calls)):
             worker.stopping = True
         self._tell()
         self._store.jobs.wake()
@@ -353,6 +407,7 @@ class MemScheduler:
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
         late = [worker for thread, worker in zip(threads, workers, strict=True) if thread.is_alive()]
+        late += [call.workers[0] for call in calls if not call.over.wait(max(0.0, until - time.monotonic()))]
         for worker in late:
             try:
                 worker.abandon()
@@ -361,6 +416,15 @@ class MemScheduler:
         if watcher is not None:
             watcher.join()
         return not late
+
+    def need_outside(self) -> None:
+        """Refuse to go on in one of the scheduler's own threads.
+
+        Raises:
+            Conflict: a job that runs there cannot end what runs it.
+        """
+        if threading.current_thread() in self._threads:
+            raise Conflict("a job cannot stop the scheduler that runs it, or close its store; do that from outside")
 
     def after_fork(self) -> None:
         """In a forked child: the threads are the parent's."""
@@ -380,7 +444,17 @@ class MemScheduler:
         cube: str | None = None,
         limit: int = 100,
     ) -> list[Job]:
-        """Jobs, newest first."""
+        """Jobs, newest first.
+
+        Raises:
+            InvalidInput: a state that there is not, a string instead of several, or no such cube.
+        """
+        for name, given in (("states", states), ("kinds", kinds)):
+            if isinstance(given, str):
+                raise InvalidInput(f"{name} is a list; for one, give [{given!r}]")
+        unknown = sorted({*(states or ())} - {*STATES})
+        if unknown:
+            raise InvalidInput(f"a job is never {', '.join(map(repr, unknown))}; it is {', '.join(STATES)}")
         number = None if cube is None else self._number_of(cube)
         return self._store.jobs.list(states=states, kinds=kinds, cube=number, limit=limit)
 
@@ -406,8 +480,26 @@ class MemScheduler:
         """
         if ids is None:
             ids = [job.id for job in self._store.jobs.list(states=["failed"], limit=1_000_000)]
-        return self._store.jobs.retry([ids] if isinstance(ids, int) else list(ids))
+        return self._store.jobs.retry(_numbers(ids))
 
     def cancel(self, ids: int | Sequence[int]) -> list[int]:
         """Cancel jobs: those that wait at once, those that run are told. Ids of those that had not ended."""
-        return self._store.jobs.cancel([ids] if isinstance(ids, int) else list(ids))
+        return self._store.jobs.cancel(_numbers(ids))
+
+
+def _payload(given: object) -> dict[str, Any]:
+    found: dict[str, Any] = {} if given is None else as_json(given, "the payload of a job")
+    return found
+
+
+def _numbers(ids: int | Sequence[int]) -> list[int]:
+    numbers = list(ids) if isinstance(ids, Iterable) else [ids]
+    for id in numbers:
+        if isinstance(id, bool) or not isinstance(id, int):
+            raise InvalidInput(f"a job is named by its number, not by {id!r}")
+    return numbers
+
+
+def _told(error: Exception) -> str:
+    """An error for the log: our own words of our own, the type alone of others, whose words may quote anything."""
+    return str(error) if isinstance(error, MemosError) else type(error).__name__

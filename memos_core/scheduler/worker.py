@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from memos_core.errors import AnswerRefused, InvalidConfig, JobStopped, MemosError, ModelError
+import msgspec
+
+from memos_core.errors import AnswerRefused, InvalidConfig, InvalidInput, JobStopped, MemosError, ModelError
 from memos_core.events import JOB, event
 from memos_core.protocols.work import JobStore
 from memos_core.scheduler.context import RunningJobs
@@ -25,7 +27,7 @@ from memos_core.types.work import micros
 log = logging.getLogger(__name__)
 BATCH: Final = 64
 LEASE: Final = 60.0  # seconds
-_HOGGED: Final = 1.0  # seconds after which jobs that wait behind a slow one are given back, for others to take
+_HOGGED: Final = 1.0  # seconds after which jobs that wait behind slow ones are given back, for others to take
 _FLUSH: Final = 0.05  # seconds that ended jobs may wait for others to be ended along
 _WORDS: Final = 400  # of an error
 
@@ -70,6 +72,7 @@ class Worker:
         self._failed: list[Failure] = []
         self._current: RunningJobs | None = None
         self._began = 0
+        self._leased = 0
         self._flushed = 0
         self._beaten = 0
 
@@ -83,7 +86,7 @@ class Worker:
         with self._lock:
             self._queue.extend(leased)
             self._held = {job.id: job for job in leased}
-            self._flushed = self._beaten = micros(self._now())
+            self._leased = self._flushed = self._beaten = micros(self._now())
         try:
             while not self.hung:
                 group = self._next()
@@ -144,27 +147,37 @@ class Worker:
         context = self._office.context(group)
         with self._lock:
             self._current, self._began = context, self._now_micros()
+            if self._began - self._leased > _FLUSH * 1e6:  # of others it is near enough, and costs nothing
+                context.began = self._began
             if any(job.id not in self._held for job in group):  # lost while they waited here
                 context.stopped = "belongs to another worker by now"
         failures: list[Failure] = []
-        result: object = None
+        kept: object = None
         facts = {"job": first.id, "kind": first.kind, "cube": first.cube or None, "attempt": first.attempts}
         try:
             with event(JOB, jobs=len(group), **facts):
                 context.check()
                 result = kind.run(context)
+                kept = result if context.result is None else context.result
+                if not context.finished:
+                    _need_json(kept, kind)
         except JobStopped as error:
             failures = [Failure(job, _words(error), self._retry_at(kind, job)) for job in group]
-        except Exception as error:  # noqa: BLE001 - recorded with the job
+        except BaseException as error:  # also sys.exit() and the like of a handler: else it would take the thread along
+            if isinstance(error, KeyboardInterrupt) and _in_main_thread():
+                raise
             log.warning("job %s (%s) failed: %s", first.id, first.kind, type(error).__name__)
             failures = [Failure(job, _words(error), self._retry_at(kind, job)) for job in group]
+            if isinstance(error, SystemExit) and _in_main_thread():  # perhaps a signal's: the caller wants to end
+                self._ended([], [] if context.finished else failures)
+                raise
         with self._lock:
             self._current = None
         if context.finished:
             self._forget(group)
         elif not self.hung:
-            kept = result if context.result is None else context.result
-            done = [] if failures else [Done(job, kept) for job in group]
+            ended = None if context.began is None else self._now_micros()
+            done = [] if failures else [Done(job, kept, context.began, ended) for job in group]
             self._ended(done, failures)
 
     def _retry_at(self, kind: JobKind, job: Job) -> int | None:
@@ -219,9 +232,18 @@ class Worker:
         with self._lock:
             waiting = list(self._queue)
             self._queue.clear()
-        self._release(waiting)
+        try:
+            self._release(waiting)
+        except BaseException:  # they are still held, so they are still to be run, or to be given back the next time
+            with self._lock:
+                self._queue.extendleft(job for job in reversed(waiting) if job.id in self._held)
+            raise
 
     def _let_go(self) -> None:
+        try:
+            self._flush(True)
+        except MemosError as error:
+            log.warning("what was done could not be written down, it will be done again: %s", type(error).__name__)
         with self._lock:
             held = list(self._held.values())
             self._queue.clear()
@@ -245,11 +267,11 @@ class Worker:
         """Hold what it holds, and see to it that a slow handler keeps nobody else waiting."""
         now = self._now_micros()
         with self._lock:
-            current, began = self._current, self._began
+            current, began, leased = self._current, self._began, self._leased
             beaten, held = self._beaten, list(self._held.values())
         if not held:
             return
-        if current is not None and now - began > _HOGGED * 1e6:
+        if current is not None and now - leased > _HOGGED * 1e6:
             self._flush(True)
             self.give_back()
             if now - began > self._office.kind(current.job.kind).timeout * 1e6:
@@ -302,9 +324,24 @@ class Worker:
         self._let_go()
 
 
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _need_json(result: object, kind: JobKind) -> None:
+    """Refuse what cannot be kept as a job's result. What is wrong with it is not quoted: it may hold words."""
+    try:
+        msgspec.json.encode(result)
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidConfig(
+            f"what the handler of {kind.name!r} returned cannot be kept as JSON; return ids and numbers, or None"
+        ) from None
+
+
 def _words(error: BaseException) -> str:
-    """An error as it is kept: of our own what it says, of others where it was raised; what those say may quote a memory."""
-    if isinstance(error, MemosError) and (not isinstance(error, ModelError) or isinstance(error, AnswerRefused)):
+    """An error as it is kept: what it says where that is ours, else where it was raised: words may quote what was passed in."""
+    quotes = isinstance(error, ModelError | InvalidInput) and not isinstance(error, AnswerRefused | InvalidConfig)
+    if isinstance(error, MemosError) and not quotes:
         return f"{type(error).__name__}: {error}"[:_WORDS]
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "nowhere"

@@ -382,6 +382,29 @@ class JobStoreContract(StoreTests):
         assert store.jobs.stats()[0].late == 1
         assert store.jobs.waiting(at_most=5) == 1
 
+    def test_a_busy_kind_hides_no_other_in_the_numbers(self, store: RecordStore, clock: Clock) -> None:
+        store.jobs.enqueue([job("rare")])
+        (rare,) = lease(store, 1)
+        clock.go(2)
+        store.jobs.finish([Done(rare)])
+        for _ in range(10):
+            store.jobs.enqueue([job(kind) for kind in ("a", "b") for _ in range(300)])
+            held = [each for _ in range(10) for each in lease(store, 64)]
+            clock.go(1)
+            store.jobs.finish([Done(each) for each in held])
+        a, b, last = store.jobs.stats()
+        assert (a.per_second, b.per_second, last.per_second) == pytest.approx((10.0, 10.0, 1 / 300))
+        assert (last.kind, last.run) == ("rare", (2.0, 2.0, 2.0))
+
+    def test_times_are_those_of_the_job_not_of_its_batch(self, store: RecordStore, clock: Clock) -> None:
+        store.jobs.enqueue([job("a")])
+        (held,) = lease(store, 1)
+        now = micros(clock.now)
+        clock.go(30)
+        store.jobs.finish([Done(held, None, now + 10_000_000, now + 12_000_000)])
+        (stats,) = store.jobs.stats()
+        assert (stats.wait, stats.run) == ((10.0,) * 3, (2.0,) * 3)
+
     def test_what_was_done_long_ago_is_forgotten_and_what_failed_is_not(self, store: RecordStore, clock: Clock) -> None:
         ids = store.jobs.enqueue([job(), job(), job(), job()])
         held = lease(store, 3)

@@ -101,6 +101,30 @@ def checked_flag(value: object, what: str) -> bool:
     return value
 
 
+def checked_wait(value: float | None) -> float:
+    """Seconds to wait at most; 0 for None. Never for ever.
+
+    Raises:
+        InvalidInput: no number, below 0, or no end.
+    """
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InvalidInput(f"timeout is a number of seconds, not {value!r}; nothing is waited for without end")
+    return float(value)
+
+
+def checked_patience(value: float | None) -> float | None:
+    """Seconds to wait at most; None for as long as it takes.
+
+    Raises:
+        InvalidInput: no number.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+        raise InvalidInput(f"timeout is a number of seconds, or None to wait for ever, not {value!r}")
+    return value
+
+
 def checked_visibility(value: object) -> str:
     """ "private" or "shared".
 

@@ -8,11 +8,15 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from memos_core.errors import InvalidInput
+from memos_core.types.names import check_text
 from memos_core.types.work import from_micros
 
 JobState = Literal["pending", "running", "done", "failed", "cancelled"]
 STATES: Final[tuple[JobState, ...]] = ("pending", "running", "done", "failed", "cancelled")
 MAX_ATTEMPTS: Final = 8
+_HIGHEST: Final = 1_000_000  # priority
+_MOST: Final = 1 << 61  # microseconds: some 73,000 years
 EMBED: Final = "embed"  # the kind that makes vectors
 ITEMS_A_JOB: Final = 256
 
@@ -41,6 +45,29 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     run_at: int = 0
     interval: int = 0
     max_attempts: int = MAX_ATTEMPTS
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be read again: one such job would keep all others from being taken.
+
+        Raises:
+            InvalidInput: what is wrong with it.
+        """
+        if not isinstance(self.payload, dict):
+            raise InvalidInput(f"the payload of a job is a JSON object (a dict), not a {type(self.payload).__name__}")
+        for name, value, least, most in (
+            ("cube", self.cube, 0, _MOST),
+            ("priority", self.priority, -_HIGHEST, _HIGHEST),
+            ("run_at", self.run_at, -_MOST, _MOST),
+            ("interval", self.interval, 0, _MOST),
+            ("max_attempts", self.max_attempts, 1, _MOST),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise InvalidInput(f"the {name} of a job is a whole number from {least} to {most}, not {value!r}")
+        if not check_text(self.kind, "the kind of a job"):
+            raise InvalidInput("the kind of a job is empty")
+        if self.key is not None and not check_text(self.key, "the key of a job"):
+            raise InvalidInput("the key of a job is empty; leave it out where it has none")
+        check_text(self.lane, "the lane of a job")
 
 
 def embed_jobs(cube: int, ids: Sequence[str]) -> list[NewJob]:
@@ -108,10 +135,14 @@ class Done(msgspec.Struct, frozen=True):
     Attributes:
         job: as it was leased.
         result: JSON, or None.
+        began: when it was begun, microseconds since 1970, where that was long after it was leased; None: then.
+        ended: when its handler came back; None: now.
     """
 
     job: Job
     result: Any = None
+    began: int | None = None
+    ended: int | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

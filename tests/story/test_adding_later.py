@@ -309,3 +309,14 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert memos("jobs", "show", failed["id"], "--json").json["state"] == "cancelled"
     memos("jobs", "cancel", 999, code=1)
     assert "secret" not in memos("jobs", "--state", "done", "--json").out
+
+
+def test_an_item_that_is_called_like_a_part_of_a_job_takes_no_job_along(mos: MOS) -> None:
+    alice = mos.session("alice")
+    for name in ("ids", "actor", "cubes"):
+        alice.add("An item with a strange name.", id=name)
+        adding = alice.add(f"The {name} car is red.", wait=False)
+        alice.erase(name, reason="asked to")
+        mos.scheduler.run_pending()
+        assert adding.status() == "done"
+        assert not mos.verify_erased(name)

@@ -6,20 +6,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from telling import texts
 
 from memos_core import MOS, F, LifecycleState
+from memos_core.lifecycle.consolidation import exact_groups
 from memos_core.scheduler.clock import ManualClock
 from memos_core.scheduler.jobs.conflicts import conflicts
 from memos_core.scheduler.jobs.consolidating import AT_ONCE
 from memos_core.scheduler.jobs.deduplicate import deduplicate
 from memos_core.scheduler.kinds import BUILT_IN
 from memos_core.types.cube_policy import CubePolicy
-from memos_core.types.items import MemoryItem
+from memos_core.types.items import Link, MemoryItem
+from memos_core.types.work import Record
 
 KINDS = ["deduplicate", "conflicts", "archive_cold", "retain", "catch_up_followers", "rebuild_stale"]
 
@@ -356,3 +358,94 @@ def test_a_job_about_a_cube_that_is_gone_ends_quietly(mos: MOS) -> None:
     mos.store.jobs.enqueue([deduplicate().new(cube=4711)])
     mos.scheduler.run_pending()
     assert mos.scheduler.jobs()[0].state == "done"
+
+
+# -- what must not be lost -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["delete", "update", "archive"])
+def test_nothing_is_merged_into_what_has_changed_meanwhile(
+    mos: MOS, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    alice = mos.session("alice")
+    first, second = alice.add(["The car is red.", "the car is RED"]).ids
+
+    def meanwhile(records: Iterable[Record]) -> list[list[Record]]:
+        found = exact_groups(records)
+        monkeypatch.undo()
+        if way == "delete":
+            alice.delete(first)
+        elif way == "archive":
+            alice.archive(first)
+        else:
+            alice.update(first, text="The bike is blue.")
+        return found
+
+    monkeypatch.setattr("memos_core.scheduler.jobs.deduplicate.exact_groups", meanwhile)
+    handle = mos.scheduler.submit("deduplicate", cube="alice")
+    for _ in range(2):
+        mos.scheduler.run_pending()
+        clock.go(10)
+    assert handle.results(timeout=0) == [{"merged": 0, "proposed": 0}]
+    assert "VersionConflict" in (handle.jobs()[0].error or "")
+    assert alice.get(second).state == "activated"
+    assert any(hit.id == second for hit in alice.search("red car"))
+
+
+def test_what_was_said_of_another_day_is_something_else(mos: MOS, clock: ManualClock) -> None:
+    alice = mos.session("alice")
+    day = datetime(2025, 5, 1, 8, tzinfo=UTC)
+    alice.add(["I went running today.", "My flight is tomorrow."])
+    alice.add("I took my pill.", occurred_at=day)
+    alice.add("I took my pill.", occurred_at=day + timedelta(hours=12))
+    clock.go(3 * 86_400)
+    alice.add(["I went running today.", "My flight is tomorrow."])
+    assert run(mos, "deduplicate") == {"merged": 0, "proposed": 0}
+    alice.add("I went running  today")
+    assert run(mos, "deduplicate") == {"merged": 1, "proposed": 0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The answer is 10².", "The answer is 102."),
+        ("The formula is H₂O2.", "The formula is H2O2."),
+        ("The wifi password is hunter2.", "The wifi password is Hunter2."),
+        ("Is it red?", "Is it red!"),
+    ],
+)
+def test_what_only_looks_the_same_is_left_alone(mos: MOS, one: str, other: str) -> None:
+    alice = mos.session("alice")
+    alice.add([one, other])
+    assert run(mos, "deduplicate")["merged"] == 0  # type: ignore[index]
+    assert sorted(texts(alice.list())) == sorted([one, other])
+
+
+def test_how_sure_it_is_and_where_it_leads_must_agree_too(mos: MOS) -> None:
+    alice = mos.session("alice")
+    target = alice.add("A thing.").id
+    alice.add("The car is red.", confidence=0.2)
+    alice.add("The car is red.", confidence=0.9)
+    alice.add("The car is red.", confidence=0.9, links=[Link("about", target)])
+    assert run(mos, "deduplicate") == {"merged": 0, "proposed": 0}
+
+
+def test_what_somebody_brings_back_is_not_put_away_again(mos: MOS, clock: ManualClock) -> None:
+    alice = mos.session("alice")
+    first, second, changed = alice.add(["The car is red.", "The car is red", "The old lamp."]).ids
+    run(mos, "deduplicate")
+    alice.activate(second)
+    assert run(mos, "deduplicate") == {"merged": 0, "proposed": 0}
+    alice.add("the car is red")
+    assert run(mos, "deduplicate") == {"merged": 1, "proposed": 0}
+    assert [alice.get(id).state for id in (first, second)] == ["activated", "activated"]
+    clock.go(200 * 86_400)
+    mos.cube("alice").set_policy(CubePolicy(archive_below=-1.0))
+    alice.update(changed, text="The new lamp.")
+    assert run(mos, "archive_cold") == {"archived": 2}
+    alice.activate(second)
+    clock.go(3600)
+    assert run(mos, "archive_cold") == {"archived": 0}
+    assert [alice.get(id).state for id in (first, second, changed)] == ["archived", "activated", "activated"]
+    clock.go(200 * 86_400)
+    assert run(mos, "archive_cold") == {"archived": 2}, "it fades like any other use"

@@ -13,6 +13,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from memos_core.cube import MemCube
+from memos_core.errors import VersionConflict
 from memos_core.lifecycle.consolidation import beside_words, exact_groups, normalised, takes_part
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
@@ -69,7 +71,7 @@ def deduplicate(model: TextModel | None = None) -> JobKind:
             for record in not_held(context, row, piece)
             if takes_part(record)
         ]
-        groups = exact_groups(records)
+        groups = _not_brought_back(context, row, exact_groups(records))
         near = list(_near(context, row, records, context.payload.get("cosine", NEAR)))
         if policy.duplicates == "propose":
             near = [(group[0], other, 1.0) for group in groups for other in group[1:]] + near
@@ -84,6 +86,7 @@ def deduplicate(model: TextModel | None = None) -> JobKind:
         context.returns({"merged": merged, "proposed": len(proposals)})
         context.check()
         with context.transaction(action="merge") as transaction:
+            _need_unchanged(transaction, cube, [group[0] for group in some])
             for group in some:
                 cube.move(transaction, group[1:], LifecycleState.MERGED, by=group[0].id, reason="says exactly the same")
             put_proposals(context, transaction, cube, proposals)
@@ -92,6 +95,32 @@ def deduplicate(model: TextModel | None = None) -> JobKind:
         return None
 
     return JobKind(name=NAME, run=for_each_cube(NAME, run), ordered=True, priority=-5, timeout=600.0)
+
+
+def _not_brought_back(context: JobContext, row: CubeRow, groups: list[list[Record]]) -> list[list[Record]]:
+    """The groups without what was merged before and somebody has activated again: that shall stay."""
+    moved = [record.prev for group in groups for record in group[1:] if record.op == "move" and record.prev]
+    back: set[int] = set()
+    for start in range(0, len(moved), AT_ONCE):
+        before = context.store.records(row, moved[start : start + AT_ONCE])
+        back |= {seq for seq, record in before.items() if record.state is LifecycleState.MERGED}
+    left = [[group[0], *(record for record in group[1:] if record.prev not in back)] for group in groups]
+    return [group for group in left if len(group) > 1]
+
+
+def _need_unchanged(transaction: Transaction, cube: MemCube, records: list[Record]) -> None:
+    """Refuse to merge anything into items that have changed, or gone, since they were looked at.
+
+    Raises:
+        VersionConflict: one of them has; the next attempt looks anew.
+    """
+    if not records:
+        return
+    heads = transaction.heads(cube.lock(transaction), [record.id for record in records])
+    for record in records:
+        head = heads.get(record.id)
+        if head is None or head.seq != record.seq:
+            raise VersionConflict(f"item {record.id!r} has changed since it was found to say the same as others")
 
 
 def _go_on(transaction: Transaction, context: JobContext, row: CubeRow) -> None:

@@ -7,6 +7,7 @@ erased gets a new version without it ("scrub"); where it named an id that a call
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -29,6 +30,7 @@ from memos_core.types.work import CubeRow, Head, Put
 _v, _i, _b, _l, _d = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c, schema.details.c
 _c, _g, _s, _t = schema.cubes.c, schema.grants.c, schema.store.c, schema.conversations.c
 ERASING: Final = ("erase", "scrub")  # changes that account for bytes that are gone
+_MEMBERS: Final = re.compile(r'"(?:ids|actor|conversation|cubes)":')  # of what the built-in kinds of jobs are told
 _json = msgspec.json.Encoder().encode
 
 
@@ -189,7 +191,12 @@ class _Work:
         told = {_json(id).decode() for _, id in self._found.old_ids} | {_json(name).decode() for name in names}
         told |= {_json(text).decode()[1:-1] for text in self._found.plan.words.texts}
         gone = {id for _, id in self._found.old_ids} | set(names)
-        self._transaction.jobs.scrub(gone, lambda text: any(each in text for each in told))
+
+        def names_any(text: str) -> bool:
+            values = _MEMBERS.sub("", text)  # else every job would name an item that is called "ids"
+            return any(each in values for each in told)
+
+        self._transaction.jobs.scrub(gone, names_any)
 
     def subject(self, subject: str, cubes: Collection[int]) -> None:
         """What bears the name of an actor: audit entries, grants, cubes, holds."""

@@ -110,9 +110,11 @@ class JobRows:
         One that is scheduled for later lets the others go first until its time has come.
         """
         for cube, lane in sorted({lane for lane in lanes if lane[1]}):
+            named = {"cube": cube, "lane": lane, "now": self._now}
+            # Leases do not lock lanes: where several write at once, one of the head that is under way is waited for.
+            known = None if self._connection.dialect.name == "sqlite" else self._heads(named)
             if self._runs(cube, lane):
                 continue
-            named = {"cube": cube, "lane": lane, "now": self._now}
             row = self._statements.run(
                 self._connection,
                 "lane due",
@@ -128,16 +130,23 @@ class JobRows:
                 ).first()
             if row is None:
                 continue
-            heads = self._statements.run(
-                self._connection,
-                "lane heads",
-                lambda: select(J.job).where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), READY),
-                named,
-            ).rows
+            heads = self._heads(named) if known is None else known
             first = row[0]
-            self._wait([head[0] for head in heads if head[0] != first], 1)
-            if first not in [head[0] for head in heads]:
+            self._wait([head for head in heads if head != first], 1)
+            if first not in heads:
                 self._wait([first], 0)
+
+    def _heads(self, named: dict[str, Any]) -> list[int]:
+        """The jobs of a lane that may run, locked."""
+        found = self._statements.run(
+            self._connection,
+            "lane heads",
+            lambda: (
+                select(J.job).where(J.cube == bindparam("cube"), J.lane == bindparam("lane"), READY).with_for_update()
+            ),
+            named,
+        )
+        return [row[0] for row in found.rows]
 
     def _runs(self, cube: int, lane: str) -> bool:
         query = self._statements.run(
@@ -248,6 +257,9 @@ class JobRows:
         for each in ended:
             if each.result is not None:
                 self._set("done", [each.job.id], self._now, result=_encode(each.result).decode())
+        for each in ended:
+            if each.began is not None:
+                self._update([each.job.id], {"started": each.began, "finished": each.ended or self._now})
         self._end_of(held.values())
         return list(held)
 
@@ -283,7 +295,7 @@ class JobRows:
     def _end_of(self, jobs: Collection[Job]) -> None:
         """What follows from these jobs having ended: the next run of periodic ones, the next one of their lanes."""
         for job in jobs:
-            if job.interval:
+            if job.interval and not job.cancelling:
                 self._file(_again(job, self._now))
         self.settle((job.cube, job.lane) for job in jobs)
 

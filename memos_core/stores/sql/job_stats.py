@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, select
 from memos_core.stores.sql.job_rows import READY, SECOND, J
 from memos_core.types.jobs import STATES, JobStats
 
-_RECENT = 5000  # finished jobs that percentiles are taken of
+_RECENT = 1000  # finished jobs of each kind that percentiles are taken of
+_COUNTED = 50_000  # finished jobs that are counted to say how many a second
 _WINDOW = 300 * SECOND
 
 
@@ -23,33 +24,40 @@ def statistics(connection: Connection, now: int) -> list[JobStats]:
     oldest: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
     expired = select(J.kind, func.count()).where(J.state == "running", J.leased_until < now).group_by(J.kind)
     late: dict[str, int] = {row[0]: row[1] for row in connection.execute(expired)}
-    finished = (
-        select(J.kind, J.run_at, J.started, J.finished)
-        .where(J.finished.is_not(None), J.state == "done")
-        .order_by(J.finished.desc())
-        .limit(_RECENT)
-    )
-    rows: dict[str, list[Any]] = {}
-    for row in connection.execute(finished):
-        rows.setdefault(row[0], []).append(row)
+    rates = _rates(connection, now)
     found = []
     for kind in sorted(counts):
-        own = rows.get(kind, [])
-        recent = [row for row in own if row[3] > now - _WINDOW]
-        # where there were more than are looked at, they cover less than the whole window
-        span = max(now - recent[-1][3], SECOND) if len(own) == _RECENT and recent else _WINDOW
+        own = _last(connection, kind) if counts[kind]["done"] else []
         found.append(
             JobStats(
                 kind=kind,
                 counts=counts[kind],
                 oldest=None if kind not in oldest else max(0.0, (now - oldest[kind]) / SECOND),
                 late=late.get(kind, 0),
-                wait=_percentiles([row[2] - row[1] for row in own]),
-                run=_percentiles([row[3] - row[2] for row in own]),
-                per_second=len(recent) * SECOND / span,
+                wait=_percentiles([row[1] - row[0] for row in own]),
+                run=_percentiles([row[2] - row[1] for row in own]),
+                per_second=rates.get(kind, 0.0),
             )
         )
     return found
+
+
+def _last(connection: Connection, kind: str) -> Sequence[Any]:
+    """When the last jobs of a kind that were done could run, were begun, and ended."""
+    query = select(J.run_at, J.started, J.finished).where(J.kind == kind, J.state == "done", J.finished.is_not(None))
+    return connection.execute(query.order_by(J.finished.desc()).limit(_RECENT)).fetchall()
+
+
+def _rates(connection: Connection, now: int) -> dict[str, float]:
+    """Jobs done per second, by kind, over the window; where more were done than are counted, over as long as those took."""
+    done = select(J.kind, J.finished).where(J.finished > now - _WINDOW, J.finished.is_not(None), J.state == "done")
+    newest = done.order_by(J.finished.desc()).limit(_COUNTED).subquery()
+    query = select(newest.c.kind, func.count(), func.min(newest.c.finished)).group_by(newest.c.kind)
+    rows = connection.execute(query).fetchall()
+    span = _WINDOW
+    if sum(row[1] for row in rows) == _COUNTED:
+        span = max(now - min(row[2] for row in rows), SECOND // 10)
+    return {row[0]: row[1] * SECOND / span for row in rows}
 
 
 def _percentiles(values: Sequence[int]) -> tuple[float, float, float] | None:

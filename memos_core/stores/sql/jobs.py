@@ -10,7 +10,9 @@ Of a lane only the first job may be taken; those behind it bear `waiting`, and a
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -52,6 +54,8 @@ class SqlJobs:
         self._seen: int | None = None  # when somebody leased last
         self._turn = -1  # the cube that had its turn last
         self.news = threading.Event()  # set where this process has filed, or put back
+        own = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
     @contextmanager
     def _rows(self) -> Iterator[JobRows]:
@@ -138,11 +142,13 @@ class SqlJobs:
 
     def _recover(self, connection: Connection, rows: JobRows, now: int) -> None:
         """Have jobs wait again whose worker has not been heard of."""
-        query = select(*COLUMNS).where(*_expired(now)).limit(1000).with_for_update(skip_locked=True)
-        lost = [job_of(row) for row in connection.execute(query)]
-        if not lost:
+        query = select(J.job, J.cube, J.lane).where(*_expired(now)).limit(1000)
+        found = connection.execute(query).fetchall()
+        if not found:
             return
-        rows.lock((job.cube, job.lane) for job in lost)
+        rows.lock((cube, lane) for _, cube, lane in found)  # first of all, as who ends a job does: else both would wait
+        still = select(*COLUMNS).where(J.job.in_([row[0] for row in found]), *_expired(now))
+        lost = [job_of(row) for row in connection.execute(still.with_for_update(skip_locked=True))]
         for job in lost:
             rows.put_back(job, _LOST, now if job.attempts < job.max_attempts else None)
         rows.settle((job.cube, job.lane) for job in lost)
@@ -276,9 +282,12 @@ class SqlJobs:
 
     def prune(self, before: int) -> int:
         """Forget jobs that were done or cancelled before a time; how many. Those that failed are kept."""
-        ended = J.state.in_(["done", "cancelled"])
+        old = (J.finished < before, J.finished.is_not(None), J.state.in_(["done", "cancelled"]))
+        with self._database.reading() as connection:
+            if connection.execute(select(J.job).where(*old).limit(1)).first() is None:
+                return 0
         with self._database.writing() as connection:
-            return connection.execute(delete(schema.jobs).where(J.finished < before, ended)).rowcount
+            return connection.execute(delete(schema.jobs).where(*old)).rowcount
 
     def wait_for_news(self, seconds: float) -> None:
         """Return when somebody may have filed a job, at the latest after so many seconds."""
@@ -311,6 +320,12 @@ class SqlJobs:
                 return [job_of(row) for row in connection.execute(query)]
 
         return self._database.repeated(ask)
+
+
+def _begin_anew(jobs: SqlJobs | None) -> None:
+    """In a forked child: a lock that a thread of the parent held just then would never be released."""
+    if jobs is not None:
+        jobs.news = threading.Event()
 
 
 def _expired(now: int) -> Sequence[ColumnElement[bool]]:
