@@ -18,6 +18,7 @@ from memos_core.aio import AsyncMOS
 from memos_core.errors import AlreadyExists, InvalidInput, JobFailed, QueueFull
 from memos_core.scheduler.clock import ManualClock
 from memos_core.types.jobs import NewJob
+from memos_core.types.work import micros
 
 WORDS = ["without", "waiting"]
 
@@ -180,6 +181,37 @@ def test_a_full_queue_says_so_and_keeps_nothing(mos: MOS) -> None:
     assert alice.add("four", wait=False, timeout=30).ids
     running.join()
     assert len(alice.list()) == 4
+
+
+def test_what_is_for_later_takes_no_room_until_its_time_has_come(mos: MOS, clock: ManualClock) -> None:
+    from memos_core.plaintext.later import set_max_pending
+
+    alice = mos.session("alice")
+    alice.add("zero")
+    set_max_pending(mos.store, 3)
+    mos.scheduler.every("retain", 3600, cube="alice")
+    mos.store.jobs.enqueue([NewJob(kind="x", run_at=micros(clock()) + n * 60_000_000) for n in (60, 60, 90)])
+    assert alice.add("one", wait=False).status() == "pending"
+    assert alice.add("two", wait=False).status() == "pending"
+    clock.go(3600)  # two of them are due now, beside the two that waited
+    with pytest.raises(QueueFull):
+        alice.add("three", wait=False)
+    mos.scheduler.run_pending()
+    assert alice.add("three", wait=False).ids
+
+
+def test_room_is_found_again_each_time_jobs_have_been_done(mos: MOS) -> None:
+    from memos_core.plaintext.later import set_max_pending
+
+    alice = mos.session("alice")
+    set_max_pending(mos.store, 3)
+    for n in range(30):
+        alice.add(f"number {n}", wait=False)
+        if n % 3 == 2:
+            with pytest.raises(QueueFull):
+                alice.add("one too many", wait=False)
+            mos.scheduler.run_pending()
+    assert len(alice.list()) == 30
 
 
 def test_a_model_that_fails_is_tried_again_and_can_be_looked_at(mos: MOS, embedder: Slow, clock: ManualClock) -> None:

@@ -396,19 +396,28 @@ class JobRows:
         self.settle(stopped)
 
     def count(self, at_most: int) -> int:
-        """How many jobs wait that no other one of their lane comes before, at most so many."""
+        """How many jobs wait whose time has come, and that no other one of their lane comes before, at most so many."""
+        due = (J.run_at <= bindparam("now")) | (J.attempts > 0)
         found = self._statements.run(
             self._connection,
             "count jobs",
-            lambda: select(func.count()).select_from(select(J.job).where(READY).limit(bindparam("most")).subquery()),
-            {"most": at_most},
+            lambda: select(func.count()).select_from(
+                select(J.job).where(READY, due).limit(bindparam("most")).subquery()
+            ),
+            {"most": at_most, "now": self._now},
         )
         return int(found.value())
 
-    def running(self) -> int:
-        """How many jobs run."""
+    def scheduled(self, at_most: int) -> int:
+        """How many jobs run or are for later, at most so many: those that may come to wait without being filed again."""
+        later = (J.run_at > bindparam("now")) & (J.attempts == 0)
         found = self._statements.run(
-            self._connection, "running jobs", lambda: select(func.count()).select_from(schema.jobs).where(_RUNNING), {}
+            self._connection,
+            "scheduled jobs",
+            lambda: select(func.count()).select_from(
+                select(J.job).where((J.state == "running") | (READY & later)).limit(bindparam("most")).subquery()
+            ),
+            {"most": at_most, "now": self._now},
         )
         return int(found.value())
 

@@ -148,7 +148,8 @@ class SqlJobs:
             return
         rows.lock((cube, lane) for _, cube, lane in found)  # first of all, as who ends a job does: else both would wait
         still = select(*COLUMNS).where(J.job.in_([row[0] for row in found]), *_expired(now))
-        lost = [job_of(row) for row in connection.execute(still.with_for_update(skip_locked=True))]
+        oldest_first = still.order_by(J.job)  # of two with the same key that one waits again
+        lost = [job_of(row) for row in connection.execute(oldest_first.with_for_update(skip_locked=True))]
         for job in lost:
             rows.put_back(job, _LOST, now if job.attempts < job.max_attempts else None)
         rows.settle((job.cube, job.lane) for job in lost)
@@ -266,7 +267,7 @@ class SqlJobs:
     def waiting(self, *, at_most: int) -> int:
         """How many jobs wait, as far as it is worth counting: at most so many."""
         with self._database.reading() as connection:
-            return JobRows(connection, self._statements, self._database, 0).count(at_most)
+            return JobRows(connection, self._statements, self._database, micros(self._now())).count(at_most)
 
     def next_at(self, kinds: Collection[str] | None = None) -> int | None:
         """When the next job may run or a lease runs out, microseconds since 1970; None where there is none."""

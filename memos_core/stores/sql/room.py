@@ -9,11 +9,11 @@ class Room:
     """Knows how many jobs can wait at most by now, and counts them only when that may be too many.
 
     Jobs are numbered in the order of filing. So since a count no more can have come than numbers have been given out, and of
-    those that ran then each may have been put back. (What a person has tried again is left out until the next count.)
+    those that ran or were for later then each may wait by now. (What a person has tried again is left out until the next count.)
     """
 
     def __init__(self) -> None:
-        self._counted: tuple[int, int] | None = None  # how many waited or ran, and which job was the newest
+        self._counted: tuple[int, int] | None = None  # how many waited, or could come to, and which job was the newest
 
     def left(self, rows: JobRows, most: int) -> bool:
         """Whether fewer than so many jobs wait.
@@ -28,5 +28,5 @@ class Room:
             if 0 <= newest - then < most - counted:
                 return True
         waiting = rows.count(most)
-        self._counted = (waiting + rows.running(), newest)
+        self._counted = (waiting + rows.scheduled(most), newest)
         return waiting < most
