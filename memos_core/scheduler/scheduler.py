@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from memos_core.errors import InvalidInput, JobNotFound, MemosError, StoreClosed
+from memos_core.errors import InvalidInput, JobNotFound, MemosError, StoreClosed, StoreFull
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.later import JobHandle
 from memos_core.plaintext.search import Searcher
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _TICK: Final = 0.5  # seconds between two looks at what runs, and at what may run by now
 _IDLE: Final = 5.0  # seconds after which a thread looks for itself
 _LONGEST_PAUSE: Final = 30.0  # seconds, while the database cannot be reached
+_SAY_AGAIN: Final = 60.0  # seconds after which what is still wrong is said once more
 _PERIODIC: Final = "periodic"  # key of a periodic job
 
 
@@ -66,8 +67,10 @@ class MemScheduler:
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
         self._watcher: threading.Thread | None = None
+        self._unfiled = False  # whether periodic jobs are still to be filed
         self._numbers = itertools.count(1)
         self._tokens: dict[str, tuple[float, int]] = {}  # kind -> how many may be begun, as of when
+        self._said: dict[str, float] = {}  # what cannot be done -> when that was said
 
     # -- kinds --------------------------------------------------------------------------------------------------------
 
@@ -183,6 +186,7 @@ class MemScheduler:
             if kind.every > 0 and name not in waiting:
                 first = micros(self._now()) + int(kind.every * 1e6)
                 self._store.jobs.enqueue([kind.new(key=_PERIODIC, interval=int(kind.every * 1e6), run_at=first)])
+        self._unfiled = False
 
     def _number_of(self, cube: str | None) -> int:
         if cube is None:
@@ -250,7 +254,20 @@ class MemScheduler:
             try:
                 worker.beat()
             except MemosError as error:  # the next time, perhaps; else leases run out, and others do the work
-                log.warning("jobs that run could not be held: %s", error)
+                self._say("held", error)
+
+    def _say(self, what: str, error: Exception) -> None:
+        """Say what cannot be done with jobs for now: once, and again every minute, however often it is tried."""
+        now = time.monotonic()
+        if now >= self._said.get(what, -_SAY_AGAIN) + _SAY_AGAIN:
+            self._said[what] = now
+            words = str(error) if isinstance(error, MemosError) else type(error).__name__  # others may quote a memory
+            log.warning("jobs cannot be %s for now: %s", what, words)
+
+    def _well(self, what: str) -> None:
+        """Say that it can be done again, where it was said that it cannot."""
+        if self._said.pop(what, None) is not None:
+            log.warning("jobs can be %s again", what)
 
     def start(self, threads: int = 2) -> None:
         """Run jobs in threads of this process from now on, until `stop`; more threads where some run already.
@@ -260,7 +277,11 @@ class MemScheduler:
         """
         if threads < 1:
             raise InvalidInput(f"threads={threads!r} should be at least 1")
-        self._file_own()
+        self._unfiled = True
+        try:
+            self._file_own()
+        except StoreFull as error:  # whoever opens a store to read must not need space; the watcher tries again
+            self._say("filed", error)
         with self._lock:
             self._stopping.clear()
             if self._watcher is None:
@@ -284,19 +305,23 @@ class MemScheduler:
     def _loop(self, worker: Worker) -> None:
         pause = 0.1
         while not self._stopping.is_set() and not worker.hung:
-            seen = self._generation
+            seen, owed = self._generation, worker.busy
             try:
                 taken = worker.work()
-                pause = 0.1
             except StoreClosed:
                 return
-            except MemosError as error:
-                log.warning("jobs cannot be run for now: %s", error)
+            except Exception as error:  # noqa: BLE001 - said; a thread that ended would leave jobs to nobody
+                self._say("run", error)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            if not taken:
+            if taken or owed:  # the store was told something, and took it
+                pause = 0.1
+                self._well("run")
+            else:
                 self._idle(seen)
+        if worker.busy and not worker.hung:
+            worker.let_go()
 
     def _idle(self, seen: int) -> None:
         """Wait for news later than those seen."""
@@ -308,13 +333,17 @@ class MemScheduler:
             try:
                 self._store.jobs.wait_for_news(_TICK)
                 self._first()
+                if self._unfiled:
+                    self._file_own()
+                    self._well("filed")
                 due = self._store.jobs.next_at()
                 if due is not None and due <= micros(self._now()):
                     self._tell()
+                self._well("looked at")
             except StoreClosed:
                 return
-            except MemosError as error:
-                log.warning("jobs cannot be looked at for now: %s", error)
+            except Exception as error:  # noqa: BLE001 - said, and tried again
+                self._say("looked at", error)
                 self._stopping.wait(_TICK)
             self._beat(list(self._workers))
             self._replace_hung()

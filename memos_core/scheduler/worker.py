@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from memos_core.errors import AnswerRefused, InvalidConfig, JobStopped, MemosError, ModelError
+from memos_core.errors import AnswerRefused, InvalidConfig, JobStopped, MemosError, ModelError, StoreFull
 from memos_core.events import JOB, event
 from memos_core.protocols.work import JobStore
 from memos_core.scheduler.context import RunningJobs
@@ -28,6 +28,7 @@ LEASE: Final = 60.0  # seconds
 _HOGGED: Final = 1.0  # seconds after which jobs that wait behind a slow one are given back, for others to take
 _FLUSH: Final = 0.05  # seconds that ended jobs may wait for others to be ended along
 _WORDS: Final = 400  # of an error
+_NO_ROOM: Final = 10.0  # seconds before a job is tried again that the disk had no room for
 
 
 class Office(Protocol):
@@ -63,6 +64,9 @@ class Worker:
         self._jobs = jobs
         self._office = office
         self._now = now
+        self._ending = (
+            threading.Lock()
+        )  # whoever tells the store of ends: what is being told is not given back meanwhile
         self._lock = threading.Lock()  # over everything below; never held while the store is asked
         self._queue: deque[Job] = deque()
         self._held: dict[int, Job] = {}
@@ -76,7 +80,13 @@ class Worker:
     # -- working ------------------------------------------------------------------------------------------------------
 
     def work(self, limit: int = BATCH) -> int:
-        """Lease up to so many jobs and run them; how many were leased."""
+        """Lease up to so many jobs and run them; how many were leased.
+
+        Raises:
+            StoreError: the database is away, or its disk is full. What had ended then is ended with the next call.
+        """
+        if self.busy:  # since a call that the store did not listen to
+            self._settle()
         leased = self._lease(min(limit, BATCH))
         if not leased:
             return 0
@@ -96,8 +106,8 @@ class Worker:
             self._flush(not self.hung)
         except (
             BaseException
-        ):  # the database is away, or an interrupt: what is held is given back, or its lease runs out
-            self._let_go()
+        ):  # the database is away or full, or an interrupt: what is held is given back, or its lease ends
+            self.let_go()
             raise
         return len(leased)
 
@@ -147,6 +157,7 @@ class Worker:
             if any(job.id not in self._held for job in group):  # lost while they waited here
                 context.stopped = "belongs to another worker by now"
         failures: list[Failure] = []
+        full: StoreFull | None = None
         result: object = None
         facts = {"job": first.id, "kind": first.kind, "cube": first.cube or None, "attempt": first.attempts}
         try:
@@ -155,6 +166,12 @@ class Worker:
                 result = kind.run(context)
         except JobStopped as error:
             failures = [Failure(job, _words(error), self._retry_at(kind, job)) for job in group]
+        except (
+            StoreFull
+        ) as error:  # no fault of the job, which must not be given up for it; others would fare no better
+            full = error
+            again = self._now_micros() + int(_NO_ROOM * random.uniform(0.5, 1.0) * 1e6)
+            failures = [Failure(job, _words(error), again, counts=False) for job in group]
         except Exception as error:  # noqa: BLE001 - recorded with the job
             log.warning("job %s (%s) failed: %s", first.id, first.kind, type(error).__name__)
             failures = [Failure(job, _words(error), self._retry_at(kind, job)) for job in group]
@@ -166,6 +183,8 @@ class Worker:
             kept = result if context.result is None else context.result
             done = [] if failures else [Done(job, kept) for job in group]
             self._ended(done, failures)
+            if full is not None:
+                raise full
 
     def _retry_at(self, kind: JobKind, job: Job) -> int | None:
         """When a job that went wrong is tried again; None: never."""
@@ -191,17 +210,25 @@ class Worker:
         self._release(behind)
 
     def _flush(self, now: bool) -> None:
-        """End what has come to its end."""
-        with self._lock:
-            if not now or not (self._done or self._failed):
-                return
-            done, failed = self._done, self._failed
-            self._done, self._failed = [], []
-        if done:
-            self._jobs.finish(done)
-        if failed:
-            self._jobs.fail(failed)
-        self._forget([*(each.job for each in done), *(each.job for each in failed)])
+        """End what has come to its end; what the store does not take stays noted."""
+        if not now:
+            return
+        with self._ending:
+            with self._lock:
+                done, failed = self._done, self._failed
+                self._done, self._failed = [], []
+            try:
+                if done:
+                    self._jobs.finish(done)
+                    self._forget([each.job for each in done])
+                    done = []
+                if failed:
+                    self._jobs.fail(failed)
+                    self._forget([each.job for each in failed])
+            except BaseException:
+                with self._lock:
+                    self._done[:0], self._failed[:0] = done, failed
+                raise
         self._flushed = self._now_micros()
 
     def _forget(self, jobs: Sequence[Job]) -> None:
@@ -221,17 +248,22 @@ class Worker:
             self._queue.clear()
         self._release(waiting)
 
-    def _let_go(self) -> None:
+    def _settle(self) -> None:
+        """End what has come to its end, give back the rest."""
         with self._lock:
-            held = list(self._held.values())
             self._queue.clear()
-            self._held.clear()
-            self._done, self._failed = [], []
             self._current = None
+        self._flush(True)
+        with self._lock:
+            rest = list(self._held.values())
+        self._release(rest)
+
+    def let_go(self) -> None:
+        """Hold nothing any more. What the store cannot be told now it is told before more is leased, or leases run out."""
         try:
-            self._jobs.release(held)
+            self._settle()
         except MemosError as error:
-            log.warning("%d jobs could not be given back, their leases will run out: %s", len(held), error)
+            log.warning("%d jobs could not be given back for now: %s", len(self._held), error)
 
     # -- called by another thread while it works ----------------------------------------------------------------------
 
@@ -298,8 +330,7 @@ class Worker:
         with self._lock:
             if self._current is not None:
                 self._current.stopped = "was given back: the scheduler has been stopped"
-        self._flush(True)
-        self._let_go()
+        self.let_go()
 
 
 def _words(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memos_core import MOS
-from memos_core.errors import InvalidConfig, InvalidInput, JobNotFound, JobStopped, StoreClosed
+from memos_core.errors import InvalidConfig, InvalidInput, JobNotFound, JobStopped, StoreClosed, StoreFull
 from memos_core.scheduler.clock import ManualClock
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.types.jobs import NewJob
@@ -359,6 +359,62 @@ def test_an_interrupt_gives_back_what_is_held(mos: MOS) -> None:
         mos.scheduler.run_pending()
     assert [(job.state, job.attempts) for job in mos.store.jobs.get(ids).values()] == [("pending", 0)] * 3
     assert mos.scheduler.run_pending() == 3
+
+
+def test_one_that_there_is_no_room_for_is_tried_until_there_is(mos: MOS, clock: ManualClock) -> None:
+    full = True
+
+    def run(context: JobContext) -> object:
+        if full:
+            raise StoreFull("no space left")
+        return "it fits"
+
+    kind(mos, run, max_attempts=2)
+    handle = mos.scheduler.submit("own")
+    others = [mos.scheduler.submit("test_scheduler:NOTE") for _ in range(3)]
+    for _ in range(5):
+        with pytest.raises(StoreFull):
+            mos.scheduler.run_pending()
+        job = mos.scheduler.job(handle.job_ids[0])
+        assert (job.state, job.attempts) == ("pending", 0)
+        assert (job.error or "").startswith("StoreFull")
+        mos.scheduler.run_pending()
+        assert {each.status() for each in others} == {"done"}, "it keeps no others from being done"
+        clock.go(11)
+    full = False
+    assert mos.scheduler.run_pending() == 1
+    assert handle.results(0) == ["it fits"]
+
+
+def test_what_the_store_does_not_take_is_said_again(
+    mos: MOS, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store refuses every change for a while, right after a job has done its work."""
+    refusing, times = threading.Event(), []
+    writing = mos.store._database.writing  # type: ignore[attr-defined]
+
+    def refused(**how: Any) -> Any:
+        if refusing.is_set():
+            raise StoreFull("no space left")
+        return writing(**how)
+
+    def run(context: JobContext) -> object:
+        times.append(context.payload["n"])
+        if context.payload["n"] == 1:
+            refusing.set()
+        return times[-1]
+
+    kind(mos, run)
+    monkeypatch.setattr(mos.store._database, "writing", refused)  # type: ignore[attr-defined]
+    jobs = mos.store.jobs.enqueue([NewJob(kind="own", payload={"n": n}) for n in range(5)])
+    mos.scheduler.start(1)
+    until(lambda: "jobs cannot be run for now: no space left" in caplog.text)
+    assert {state_of(mos, id) for id in jobs} == {"running"}
+    refusing.clear()
+    until(lambda: {state_of(mos, id) for id in jobs} == {"done"})
+    assert times == [0, 1, 2, 3, 4], "each once, long before leases run out"
+    assert {mos.scheduler.job(id).attempts for id in jobs} == {1}
+    until(lambda: "jobs can be run again" in caplog.text)
 
 
 def test_a_limit_of_one_call(mos: MOS) -> None:
