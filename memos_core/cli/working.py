@@ -29,7 +29,7 @@ In a pipe, each item is a line: score, id, cube, what adds up to the score, text
 def working_command(settings: Settings, conversation: str) -> None:
     """Show the working memory of a conversation, best first: at most 20 items, with scores and what these are made of.
 
-    It belongs to one actor (--as), one conversation, and the cubes that this one reads from (--cube). Nothing in mind is no error.
+    It belongs to one actor (--as), one conversation, and the cubes that it reads from (--cube). Nothing in mind is no error.
     """
     output = Output(settings)
     with opened(settings) as mos:

@@ -93,27 +93,25 @@ class MemScheduler:
         """Kinds of which only so many a second are begun."""
         return [kind.name for kind in list(self._kinds.values()) if kind.per_second > 0]
 
-    def allowance(self, limit: int) -> list[tuple[str | None, int]]:
-        """How many jobs may be begun now: of kinds with a limit of their own by name, and of all others (None)."""
-        found: list[tuple[str | None, int]] = []
-        now = micros(self._now())
-        with self._lock:
-            for name in self.limited():
-                most = max(1.0, self._kinds[name].per_second)
-                tokens, then = self._tokens.get(name, (most, now))
-                grown = max(0, now - then) / 1e6 * self._kinds[name].per_second
-                self._tokens[name] = (min(most, tokens + grown), now)
-                room = min(limit, int(self._tokens[name][0]))
-                if room:
-                    found.append((name, room))
-        return [*found, (None, limit)]
+    def take(self, kind: str, limit: int) -> int:
+        """How many jobs of a kind with a limit of its own may be leased now; they count as begun.
 
-    def _spend(self, jobs: Sequence[Job]) -> None:
+        What is taken is gone at once: two threads that ask together must not both get it.
+        """
+        per_second, now = self._kinds[kind].per_second, micros(self._now())
+        most = max(1.0, per_second)
         with self._lock:
-            for job in jobs:
-                if job.kind in self._tokens:
-                    tokens, then = self._tokens[job.kind]
-                    self._tokens[job.kind] = (tokens - 1, then)
+            tokens, then = self._tokens.get(kind, (most, now))
+            tokens = min(most, tokens + max(0, now - then) / 1e6 * per_second)
+            taken = min(limit, max(0, int(tokens)))
+            self._tokens[kind] = (tokens - taken, now)
+        return taken
+
+    def put_back(self, kind: str, count: int) -> None:
+        """So many of those that were taken have not been leased."""
+        with self._lock:
+            tokens, then = self._tokens[kind]
+            self._tokens[kind] = (tokens + count, then)
 
     # -- filing -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +198,6 @@ class MemScheduler:
 
     def context(self, jobs: Sequence[Job]) -> RunningJobs:
         """What the handler of these jobs gets."""
-        self._spend(jobs)
         return RunningJobs(
             jobs,
             self._cube(jobs[0].cube),

@@ -37,8 +37,11 @@ class Office(Protocol):
     def kind(self, name: str) -> JobKind:
         """The kind of that name; raises InvalidConfig where nobody knows it."""
 
-    def allowance(self, limit: int) -> list[tuple[str | None, int]]:
-        """How many jobs may be begun now: of kinds with a limit of their own by name, and of all others (None)."""
+    def take(self, kind: str, limit: int) -> int:
+        """How many jobs of a kind with a limit of its own may be leased now; they count as begun."""
+
+    def put_back(self, kind: str, count: int) -> None:
+        """So many of those that were taken have not been leased."""
 
     def limited(self) -> Sequence[str]:
         """Kinds with a limit of their own."""
@@ -115,13 +118,18 @@ class Worker:
         return micros(self._now())
 
     def _lease(self, limit: int) -> list[Job]:
-        for kind, room in self._office.allowance(limit):
-            only = None if kind is None else [kind]
-            without = self._office.limited() if kind is None else ()
-            leased = self._jobs.lease(self.name, room, seconds=LEASE, kinds=only, without=without)
+        limited = self._office.limited()
+        for kind in limited:
+            room = self._office.take(kind, limit)
+            leased: list[Job] = []
+            try:
+                if room:
+                    leased = self._jobs.lease(self.name, room, seconds=LEASE, kinds=[kind])
+            finally:
+                self._office.put_back(kind, room - len(leased))
             if leased:
                 return leased
-        return []
+        return self._jobs.lease(self.name, limit, seconds=LEASE, without=limited)
 
     def _next(self) -> list[Job]:
         """The next jobs to run: one, or several of one kind and cube that are done together."""

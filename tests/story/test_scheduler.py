@@ -263,6 +263,31 @@ def test_only_so_many_a_second(mos: MOS, clock: ManualClock) -> None:
     assert 6 < order.count("own") <= 10, "a clock that goes back stops it for a moment at most"
 
 
+def test_a_limit_is_kept_by_all_threads_of_a_process_together(tmp_path: Path, clock: ManualClock) -> None:
+    """Each kind has a limit of its own, and each process keeps it for itself, on one file or not."""
+    with MOS.open(tmp_path / "one", now=clock) as first, MOS.open(tmp_path / "one", now=clock) as second:
+        begun: dict[str, list[str]] = {"slow": [], "fast": [], "free": []}
+        for name, mos in (("first", first), ("second", second)):
+            for each, limit in (("slow", 2.0), ("fast", 5.0), ("free", 0.0)):
+                run = lambda context, name=name: begun[context.job.kind].append(name)  # noqa: E731
+                kind(mos, run, each, per_second=limit)
+        ids = [first.scheduler.submit(each).job_ids[0] for _ in range(20) for each in begun]
+        first.scheduler.start(3)
+        until(lambda: [len(begun[each]) for each in begun] == [2, 5, 20])
+        threading.Event().wait(0.3)
+        assert [len(begun[each]) for each in begun] == [2, 5, 20], "three threads begin no more than one"
+        second.scheduler.run_pending()
+        assert [len(begun[each]) for each in begun] == [4, 10, 20], "another process has a limit of its own"
+        clock.go(1)
+        until(lambda: [begun[each].count("first") for each in ("slow", "fast")] == [4, 10])
+        first.scheduler.stop()
+        for _ in range(20):
+            clock.go(1)
+            first.scheduler.run_pending()
+        assert {job.state for job in first.store.jobs.get(ids).values()} == {"done"}
+        assert [len(begun[each]) for each in begun] == [20, 20, 20], "each once"
+
+
 def test_again_and_again(mos: MOS, clock: ManualClock) -> None:
     times: list[float] = []
     kind(mos, lambda context: times.append(clock().timestamp()))
