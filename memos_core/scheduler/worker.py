@@ -254,7 +254,12 @@ class Worker:
         with self._lock:
             waiting = list(self._queue)
             self._queue.clear()
-        self._release(waiting)
+        try:
+            self._release(waiting)
+        except BaseException:  # the store does not listen: they are run here, or given back later
+            with self._lock:
+                self._queue.extendleft(job for job in reversed(waiting) if job.id in self._held)
+            raise
 
     def _settle(self) -> None:
         """End what has come to its end, give back the rest."""
