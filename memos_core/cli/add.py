@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -20,6 +21,7 @@ Examples:
   memos add "I moved to Lisbon in May." --tag home
   memos add "Rent is 900 a month" --key rent --meta currency=EUR --at 2024-05-08
   memos add --speaker Alice --conversation t1 "He turned three yesterday"
+  memos add --no-wait "Vectors come later" --json | jq .jobs
   pbpaste | memos add -
 """
 
@@ -41,6 +43,13 @@ Examples:
 @click.option("--expires", metavar="TIME", help="From then on it is not found any more (ISO 8601).")
 @click.option("--private", is_flag=True, help="Nobody else may read it, besides those who administrate the cube.")
 @click.option("--generated", is_flag=True, help="It has to be validated (memos activate) before it is found.")
+@click.option("--no-wait", is_flag=True, help="Have `memos worker` make the vectors later; found by its words at once.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --no-wait: wait so long for room in a full queue of jobs.",
+)
 @pass_settings
 def add_command(
     settings: Settings,
@@ -60,11 +69,16 @@ def add_command(
     expires: str | None,
     private: bool,
     generated: bool,
+    no_wait: bool,
+    timeout: float | None,
 ) -> None:
     """Remember a text, or several; "-" reads one from standard input.
 
-    Prints the id of each. The store is made if there is none.
+    Prints the id of each. The store is made if there is none. With --no-wait, the numbers of the jobs that make the vectors are
+    said on stderr (with --json: "jobs"); if too many wait already, nothing is stored (exit code 4).
     """
+    if timeout is not None and not no_wait:
+        raise click.UsageError("--timeout is for --no-wait: how long to wait for room in the queue of jobs")
     said = [text_or_stdin(text) for text in texts]
     if not all(text.strip() for text in said):  # before a store is made for nothing
         raise InvalidText("the text has no words; there is nothing to remember")
@@ -85,11 +99,19 @@ def add_command(
         "state": "generated" if generated else "activated",
     }
     with writing(settings, create=True, conversation=conversation) as session:
-        tell_added(session.add(content, **options), Output(settings))
+        if no_wait:
+            adding = session.add(content, **options, wait=False, timeout=timeout)
+            tell_added(adding.added, Output(settings), jobs=adding.job_ids)
+        else:
+            tell_added(session.add(content, **options), Output(settings))
 
 
-def tell_added(added: Added, output: Output) -> None:
-    """Say what became of what was added: in a pipe, the ids alone."""
+def tell_added(added: Added, output: Output, *, jobs: Sequence[int] | None = None) -> None:
+    """Say what became of what was added: in a pipe, the ids alone.
+
+    Args:
+        jobs: that make the vectors; None where nobody asked for jobs.
+    """
     if output.as_json:
         output.document(
             {
@@ -100,6 +122,7 @@ def tell_added(added: Added, output: Output) -> None:
                 "removed": added.removed,
                 "seqs": added.seqs,
             }
+            | ({} if jobs is None else {"jobs": jobs})
         )
         return
     for id in added.ids:
@@ -113,3 +136,8 @@ def tell_added(added: Added, output: Output) -> None:
             output.done(f"{id}  added")
     if output.terminal and len(added.ids) > 1:
         output.note(f"{counted(len(added.new), 'item')} added, {len(added.known)} known, {len(added.changed)} changed")
+    if jobs:
+        some = f"{'job' if len(jobs) == 1 else 'jobs'} {', '.join(map(str, jobs))}"
+        output.note(f"{some} will make the vectors (`memos jobs show {jobs[0]}`, `memos worker`)")
+    elif jobs is not None:
+        output.note("there is nothing to be done later")

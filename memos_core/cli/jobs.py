@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -139,18 +141,30 @@ def _pair(values: tuple[float, float, float] | None) -> str:
 
 def _watch(mos: MOS, output: Output) -> None:
     """A table that is drawn anew every second; a pipe (and --json) gets the numbers once a second instead."""
-    wait = threading.Event().wait
-    if not output.terminal:
-        while True:
-            _show(mos.scheduler.stats(), output)
-            sys.stdout.flush()
-            wait(1.0)
-    from rich.live import Live
+    with _until_stopped() as over:
+        if not output.terminal:
+            while not over.is_set():
+                _show(mos.scheduler.stats(), output)
+                sys.stdout.flush()
+                over.wait(1.0)
+            return
+        from rich.live import Live
 
-    with Live(_drawn(mos), console=output.console, refresh_per_second=4, screen=False) as live:
-        while True:
-            wait(1.0)
-            live.update(_drawn(mos))
+        with Live(_drawn(mos), console=output.console, refresh_per_second=4, screen=False) as live:
+            while not over.wait(1.0):
+                live.update(_drawn(mos))
+
+
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM: they are how it ends, and no errors."""
+    over = threading.Event()
+    before = {each: signal.signal(each, lambda *_: over.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield over
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _drawn(mos: MOS) -> RenderableType:
@@ -236,14 +250,9 @@ def worker_command(settings: Settings, threads: int, once: bool, grace: float) -
             done = mos.scheduler.run_pending()
             output.document({"jobs": done}) if output.as_json else output.done(f"{counted(done, 'job')} run")
             return
-        over = threading.Event()
-        before = {each: signal.signal(each, lambda *_: over.set()) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _until_stopped() as over:
             mos.scheduler.start(threads)
             output.note(f"running jobs of {mos.store.name} in {counted(threads, 'thread')}; Ctrl-C ends it")
             over.wait()
             finished = mos.scheduler.stop(grace)
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
         output.note("stopped" if finished else "stopped; what still ran was given back")

@@ -15,6 +15,7 @@ from memos_core.events import event
 from memos_core.protocols.storage import RecordStore
 from memos_core.types.erasure import SUBJECT_HELD, Erasing
 from memos_core.types.items import Version
+from memos_core.types.uses import Use
 from memos_core.types.work import AuditEntry, CubeRow, from_micros
 
 JSON_NAME: Final = "subject.json"
@@ -28,6 +29,7 @@ class ExportedSubject(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         folder: where it lies: `subject.json` and `subject.md`.
         items, versions, entries, grants, cubes: how many it holds; cubes are those that the actor owns.
+        in_mind: how many items are in the actor's working memories, all conversations together.
     """
 
     folder: str
@@ -36,6 +38,7 @@ class ExportedSubject(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     grants: int
     cubes: int
+    in_mind: int
 
 
 def export_subject(
@@ -59,8 +62,9 @@ def export_subject(
     with event("memos.export_subject", cubes=len(rows)):
         plan = store.plan_erasure(Erasing(cubes=tuple(row.number for row in rows), subject=subject))
         cubes = [_cube(store, row, subject, [id for cube, id in plan.items if cube == row.name]) for row in rows]
+        working = _working(store, rows, subject)
         found = [cube for cube in cubes if any(cube[part] for part in ("items", "audit", "grants", "holds", "owned"))]
-        if not found:
+        if not found and not working:
             raise ItemNotFound(f"nothing is held on {subject!r} in the {len(rows):,} cubes that were looked at")
         told = {
             "format": FORMAT,
@@ -69,6 +73,7 @@ def export_subject(
             "made_at": now(),
             "looked_at": [row.name for row in rows],
             "cubes": found,
+            "working": working,
         }
         try:
             folder.mkdir(mode=0o700, parents=True)
@@ -89,15 +94,58 @@ def export_subject(
         entries=count("audit"),
         grants=count("grants"),
         cubes=sum(cube["owned"] for cube in found),
+        in_mind=sum(len(memory["items"]) for memory in working),
     )
+
+
+def _working(store: RecordStore, rows: Sequence[CubeRow], subject: str) -> list[dict[str, Any]]:
+    """What the actor has in mind of these cubes, by conversation: ids and numbers, which is all that is kept."""
+    names = {row.number: row.name for row in rows}
+    told = []
+    for holder in store.uses.holders(subject):
+        kept = [each for each in store.uses.working(holder) if each.cube in names]
+        places = store.uses.ids([each.item for each in kept])
+        items = [
+            {
+                "cube": names[each.cube],
+                "id": places[each.item][1] if each.item in places else None,  # deleted
+                "turn": each.half,
+                "relevance": each.relevance,
+                "predicted": each.predicted,
+                "used": _use(each.use),
+            }
+            for each in kept
+        ]
+        if items:
+            told.append({"conversation": holder.conversation, "cubes": list(holder.cubes), "items": items})
+    return told
+
+
+def _use(use: Use) -> dict[str, Any]:
+    return {
+        "total": use.total,
+        "newest": use.newest,
+        "first_at": from_micros(use.first_at),
+        "last_at": from_micros(use.last_at),
+    }
 
 
 def _cube(store: RecordStore, row: CubeRow, subject: str, ids: Sequence[str]) -> dict[str, Any]:
     items, seqs = [], set[int]()
-    for head in store.heads(row, ids).values():
+    heads = store.heads(row, ids)
+    # In a cube of one's own the counts say what one has looked at; elsewhere they are everybody's, and say nothing of anyone.
+    uses = store.uses.used_items([head.item for head in heads.values()]) if row.owner == subject else {}
+    for head in heads.values():
         versions = [record.to_version() for record in store.history(row, head)]
         seqs.update(version.seq for version in versions)
-        items.append({"id": head.id, "deleted": head.deleted, "versions": [_version(version) for version in versions]})
+        items.append(
+            {
+                "id": head.id,
+                "deleted": head.deleted,
+                "used": _use(uses[head.item]) if head.item in uses else None,
+                "versions": [_version(version) for version in versions],
+            }
+        )
     grants = [grant for grant in store.grants(row) if subject in (grant.grantee, grant.granted_by)]
     return {
         "cube": row.name,
@@ -189,11 +237,21 @@ def _markdown(told: dict[str, Any]) -> Iterator[str]:
             yield from (
                 f"- {entry['at']:%Y-%m-%d %H:%M} {entry['actor']}: {entry['action']}" for entry in cube["audit"]
             )
+    for memory in told["working"]:
+        yield ""
+        yield f"## In mind in the conversation {memory['conversation']}"
+        yield ""
+        for each in memory["items"]:
+            used = f"{each['used']['total']:.2f} times, {each['used']['last_at']:%Y-%m-%d %H:%M} last"
+            yield f"- {each['cube']}: {each['id'] or 'a deleted item'} (used {used})"
 
 
 def _item(item: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"### Item {item['id']}" + (" (deleted)" if item["deleted"] else "")
+    if item["used"]:
+        yield ""
+        yield f"Used {item['used']['total']:.2f} times, {item['used']['last_at']:%Y-%m-%d %H:%M} last."
     for version in item["versions"]:
         yield ""
         yield f"Version {version['version']}, {version['op']} by {version['actor']}, {version['at']:%Y-%m-%d %H:%M}"

@@ -53,6 +53,9 @@ class UseStore(Protocol):
     def used_cube(self, cube: CubeRow) -> Use | None:
         """Uses of all items of the cube together; None before the first."""
 
+    def holders(self, actor: str) -> list[Holder]:
+        """The working memories of an actor, by conversation."""
+
     def working(self, holder: Holder) -> list[Kept]:
         """What is in a working memory."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from memos_core.errors import Conflict, InvalidInput, JobNotFound, MemosError, StoreClosed
+from memos_core.errors import Conflict, InvalidInput, JobNotFound, MemosError, StoreClosed, StoreFull
 from memos_core.plaintext.general import GeneralTextMemory
 from memos_core.plaintext.later import JobHandle
 from memos_core.plaintext.search import Searcher
@@ -31,6 +31,7 @@ _TICK: Final = 0.5  # seconds between two looks at what runs, and at what may ru
 _IDLE: Final = 5.0  # seconds after which a thread looks for itself
 _LONGEST_PAUSE: Final = 30.0  # seconds, while the database cannot be reached
 _LONGEST: Final = 1e10  # seconds from one run to the next: some 300 years
+_SAY_AGAIN: Final = 60.0  # seconds after which what is still wrong is said once more
 _PERIODIC: Final = "periodic"  # key of a periodic job
 
 
@@ -86,8 +87,10 @@ class MemScheduler:
         self._workers: list[Worker] = []
         self._calls: list[_Call] = []
         self._watcher: threading.Thread | None = None
+        self._unfiled = False  # whether periodic jobs are still to be filed
         self._numbers = itertools.count(1)
         self._tokens: dict[str, tuple[float, int]] = {}  # kind -> how many may be begun, as of when
+        self._said: dict[str, float] = {}  # what cannot be done -> when that was said
 
     # -- kinds --------------------------------------------------------------------------------------------------------
 
@@ -114,27 +117,25 @@ class MemScheduler:
         """Kinds of which only so many a second are begun."""
         return [kind.name for kind in list(self._kinds.values()) if kind.per_second > 0]
 
-    def allowance(self, limit: int) -> list[tuple[str | None, int]]:
-        """How many jobs may be begun now: of kinds with a limit of their own by name, and of all others (None)."""
-        found: list[tuple[str | None, int]] = []
-        now = micros(self._now())
-        with self._lock:
-            for name in self.limited():
-                most = max(1.0, self._kinds[name].per_second)
-                tokens, then = self._tokens.get(name, (most, now))
-                grown = max(0, now - then) / 1e6 * self._kinds[name].per_second
-                self._tokens[name] = (min(most, tokens + grown), now)
-                room = min(limit, int(self._tokens[name][0]))
-                if room:
-                    found.append((name, room))
-        return [*found, (None, limit)]
+    def take(self, kind: str, limit: int) -> int:
+        """How many jobs of a kind with a limit of its own may be leased now; they count as begun.
 
-    def _spend(self, jobs: Sequence[Job]) -> None:
+        What is taken is gone at once: two threads that ask together must not both get it.
+        """
+        per_second, now = self._kinds[kind].per_second, micros(self._now())
+        most = max(1.0, per_second)
         with self._lock:
-            for job in jobs:
-                if job.kind in self._tokens:
-                    tokens, then = self._tokens[job.kind]
-                    self._tokens[job.kind] = (tokens - 1, then)
+            tokens, then = self._tokens.get(kind, (most, now))
+            tokens = min(most, tokens + max(0, now - then) / 1e6 * per_second)
+            taken = min(limit, max(0, int(tokens)))
+            self._tokens[kind] = (tokens - taken, now)
+        return taken
+
+    def put_back(self, kind: str, count: int) -> None:
+        """So many of those that were taken have not been leased."""
+        with self._lock:
+            tokens, then = self._tokens[kind]
+            self._tokens[kind] = (tokens + count, then)
 
     # -- filing -------------------------------------------------------------------------------------------------------
 
@@ -209,6 +210,7 @@ class MemScheduler:
             if kind.every > 0 and name not in waiting:
                 first = micros(self._now()) + int(kind.every * 1e6)
                 self._store.jobs.enqueue([kind.new(key=_PERIODIC, interval=int(kind.every * 1e6), run_at=first)])
+        self._unfiled = False
 
     def _number_of(self, cube: str | None) -> int:
         if cube is None:
@@ -222,7 +224,6 @@ class MemScheduler:
 
     def context(self, jobs: Sequence[Job]) -> RunningJobs:
         """What the handler of these jobs gets."""
-        self._spend(jobs)
         return RunningJobs(
             jobs,
             self._cube(jobs[0].cube),
@@ -294,7 +295,19 @@ class MemScheduler:
             try:
                 worker.beat()
             except Exception as error:  # noqa: BLE001 - the next time, perhaps; else leases run out, and others do the work
-                log.warning("jobs that run could not be held: %s", _told(error))
+                self._say("held", error)
+
+    def _say(self, what: str, error: Exception) -> None:
+        """Say what cannot be done with jobs for now: once, and again every minute, however often it is tried."""
+        now = time.monotonic()
+        if now >= self._said.get(what, -_SAY_AGAIN) + _SAY_AGAIN:
+            self._said[what] = now
+            log.warning("jobs cannot be %s for now: %s", what, _told(error))
+
+    def _well(self, what: str) -> None:
+        """Say that it can be done again, where it was said that it cannot."""
+        if self._said.pop(what, None) is not None:
+            log.warning("jobs can be %s again", what)
 
     def start(self, threads: int = 2) -> None:
         """Run jobs in threads of this process from now on, until `stop`; more threads where some run already.
@@ -304,7 +317,11 @@ class MemScheduler:
         """
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise InvalidInput(f"threads={threads!r} should be at least 1")
-        self._file_own()
+        self._unfiled = True
+        try:
+            self._file_own()
+        except StoreFull as error:  # whoever opens a store to read must not need space; the watcher tries again
+            self._say("filed", error)
         with self._lock:
             if self._watcher is None:
                 stopping = self._stopping = threading.Event()  # of its own: another thread may be stopping those before
@@ -330,19 +347,23 @@ class MemScheduler:
     def _loop(self, worker: Worker, stopping: threading.Event) -> None:
         pause = 0.1
         while not stopping.is_set() and not worker.hung:
-            seen = self._generation
+            seen, owed = self._generation, worker.busy
             try:
                 taken = worker.work()
-                pause = 0.1
             except StoreClosed:
                 return
-            except Exception as error:  # noqa: BLE001 - a thread that ends would be missed by nobody
-                log.warning("jobs cannot be run for now: %s", _told(error))
+            except Exception as error:  # noqa: BLE001 - said; a thread that ended would leave jobs to nobody
+                self._say("run", error)
                 stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            if not taken:
+            if taken or owed:  # the store was told something, and took it
+                pause = 0.1
+                self._well("run")
+            else:
                 self._idle(seen, stopping)
+        if worker.busy and not worker.hung:
+            worker.let_go()
 
     def _idle(self, seen: int, stopping: threading.Event) -> None:
         """Wait for news later than those seen."""
@@ -354,13 +375,17 @@ class MemScheduler:
             try:
                 self._store.jobs.wait_for_news(_TICK)
                 self._first()
+                if self._unfiled:
+                    self._file_own()
+                    self._well("filed")
                 due = self._store.jobs.next_at()
                 if due is not None and due <= micros(self._now()):
                     self._tell()
+                self._well("looked at")
             except StoreClosed:
                 return
-            except Exception as error:  # noqa: BLE001 - without it no lease would be held any more
-                log.warning("jobs cannot be looked at for now: %s", _told(error))
+            except Exception as error:  # noqa: BLE001 - said, and tried again; without it no lease would be held any more
+                self._say("looked at", error)
                 stopping.wait(_TICK)
             self._beat(list(self._workers))
             self._replace_hung()

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from memos_core.errors import AnswerRefused, InvalidConfig, InvalidInput, JobStopped, MemosError, ModelError
+from memos_core.errors import AnswerRefused, InvalidConfig, InvalidInput, JobStopped, MemosError, ModelError, StoreFull
 from memos_core.events import JOB, event
 from memos_core.protocols.work import JobStore
 from memos_core.scheduler.context import RunningJobs
@@ -30,6 +30,7 @@ LEASE: Final = 60.0  # seconds
 _HOGGED: Final = 1.0  # seconds after which jobs that wait behind slow ones are given back, for others to take
 _FLUSH: Final = 0.05  # seconds that ended jobs may wait for others to be ended along
 _WORDS: Final = 400  # of an error
+_NO_ROOM: Final = 10.0  # seconds before a job is tried again that the disk had no room for
 
 
 class Office(Protocol):
@@ -38,8 +39,11 @@ class Office(Protocol):
     def kind(self, name: str) -> JobKind:
         """The kind of that name; raises InvalidConfig where nobody knows it."""
 
-    def allowance(self, limit: int) -> list[tuple[str | None, int]]:
-        """How many jobs may be begun now: of kinds with a limit of their own by name, and of all others (None)."""
+    def take(self, kind: str, limit: int) -> int:
+        """How many jobs of a kind with a limit of its own may be leased now; they count as begun."""
+
+    def put_back(self, kind: str, count: int) -> None:
+        """So many of those that were taken have not been leased."""
 
     def limited(self) -> Sequence[str]:
         """Kinds with a limit of their own."""
@@ -65,6 +69,7 @@ class Worker:
         self._jobs = jobs
         self._office = office
         self._now = now
+        self._ending = threading.Lock()  # held while the store is told of ends: what it is told is not given back
         self._lock = threading.Lock()  # over everything below; never held while the store is asked
         self._queue: deque[Job] = deque()
         self._held: dict[int, Job] = {}
@@ -79,7 +84,13 @@ class Worker:
     # -- working ------------------------------------------------------------------------------------------------------
 
     def work(self, limit: int = BATCH) -> int:
-        """Lease up to so many jobs and run them; how many were leased."""
+        """Lease up to so many jobs and run them; how many were leased.
+
+        Raises:
+            StoreError: the database is away, or its disk is full. What had ended then is ended with the next call.
+        """
+        if self.busy:  # since a call that the store did not listen to
+            self._settle()
         leased = self._lease(min(limit, BATCH))
         if not leased:
             return 0
@@ -97,10 +108,8 @@ class Worker:
             if self.stopping and not self.hung:
                 self.give_back()
             self._flush(not self.hung)
-        except (
-            BaseException
-        ):  # the database is away, or an interrupt: what is held is given back, or its lease runs out
-            self._let_go()
+        except BaseException:  # the database is away or full, or an interrupt: what is held is given back, or lost
+            self.let_go()
             raise
         return len(leased)
 
@@ -108,13 +117,18 @@ class Worker:
         return micros(self._now())
 
     def _lease(self, limit: int) -> list[Job]:
-        for kind, room in self._office.allowance(limit):
-            only = None if kind is None else [kind]
-            without = self._office.limited() if kind is None else ()
-            leased = self._jobs.lease(self.name, room, seconds=LEASE, kinds=only, without=without)
+        limited = self._office.limited()
+        for kind in limited:
+            room = self._office.take(kind, limit)
+            leased: list[Job] = []
+            try:
+                if room:
+                    leased = self._jobs.lease(self.name, room, seconds=LEASE, kinds=[kind])
+            finally:
+                self._office.put_back(kind, room - len(leased))
             if leased:
                 return leased
-        return []
+        return self._jobs.lease(self.name, limit, seconds=LEASE, without=limited)
 
     def _next(self) -> list[Job]:
         """The next jobs to run: one, or several of one kind and cube that are done together."""
@@ -153,6 +167,7 @@ class Worker:
                 context.stopped = "belongs to another worker by now"
         failures: list[Failure] = []
         kept: object = None
+        full: StoreFull | None = None
         facts = {"job": first.id, "kind": first.kind, "cube": first.cube or None, "attempt": first.attempts}
         try:
             with event(JOB, jobs=len(group), **facts):
@@ -163,6 +178,10 @@ class Worker:
                     _need_json(kept, kind)
         except JobStopped as error:
             failures = [Failure(job, _words(error), self._retry_at(kind, job)) for job in group]
+        except StoreFull as error:  # no fault of the job's: it must not be given up for it, and others fare no better
+            full = error
+            again = self._now_micros() + int(_NO_ROOM * random.uniform(0.5, 1.0) * 1e6)
+            failures = [Failure(job, _words(error), again, counts=False) for job in group]
         except BaseException as error:  # also sys.exit() and the like of a handler: else it would take the thread along
             if isinstance(error, KeyboardInterrupt) and _in_main_thread():
                 raise
@@ -179,6 +198,8 @@ class Worker:
             ended = None if context.began is None else self._now_micros()
             done = [] if failures else [Done(job, kept, context.began, ended) for job in group]
             self._ended(done, failures)
+            if full is not None:
+                raise full
 
     def _retry_at(self, kind: JobKind, job: Job) -> int | None:
         """When a job that went wrong is tried again; None: never."""
@@ -204,17 +225,25 @@ class Worker:
         self._release(behind)
 
     def _flush(self, now: bool) -> None:
-        """End what has come to its end."""
-        with self._lock:
-            if not now or not (self._done or self._failed):
-                return
-            done, failed = self._done, self._failed
-            self._done, self._failed = [], []
-        if done:
-            self._jobs.finish(done)
-        if failed:
-            self._jobs.fail(failed)
-        self._forget([*(each.job for each in done), *(each.job for each in failed)])
+        """End what has come to its end; what the store does not take stays noted."""
+        if not now:
+            return
+        with self._ending:
+            with self._lock:
+                done, failed = self._done, self._failed
+                self._done, self._failed = [], []
+            try:
+                if done:
+                    self._jobs.finish(done)
+                    self._forget([each.job for each in done])
+                    done = []
+                if failed:
+                    self._jobs.fail(failed)
+                    self._forget([each.job for each in failed])
+            except BaseException:
+                with self._lock:
+                    self._done[:0], self._failed[:0] = done, failed
+                raise
         self._flushed = self._now_micros()
 
     def _forget(self, jobs: Sequence[Job]) -> None:
@@ -234,26 +263,27 @@ class Worker:
             self._queue.clear()
         try:
             self._release(waiting)
-        except BaseException:  # they are still held, so they are still to be run, or to be given back the next time
+        except BaseException:  # the store does not listen: they are run here, or given back later
             with self._lock:
                 self._queue.extendleft(job for job in reversed(waiting) if job.id in self._held)
             raise
 
-    def _let_go(self) -> None:
-        try:
-            self._flush(True)
-        except MemosError as error:
-            log.warning("what was done could not be written down, it will be done again: %s", type(error).__name__)
+    def _settle(self) -> None:
+        """End what has come to its end, give back the rest."""
         with self._lock:
-            held = list(self._held.values())
             self._queue.clear()
-            self._held.clear()
-            self._done, self._failed = [], []
             self._current = None
+        self._flush(True)
+        with self._lock:
+            rest = list(self._held.values())
+        self._release(rest)
+
+    def let_go(self) -> None:
+        """Hold nothing any more. What the store cannot be told now it is told before more is leased, or leases run out."""
         try:
-            self._jobs.release(held)
+            self._settle()
         except MemosError as error:
-            log.warning("%d jobs could not be given back, their leases will run out: %s", len(held), error)
+            log.warning("%d jobs could not be given back for now: %s", len(self._held), error)
 
     # -- called by another thread while it works ----------------------------------------------------------------------
 
@@ -320,8 +350,7 @@ class Worker:
         with self._lock:
             if self._current is not None:
                 self._current.stopped = "was given back: the scheduler has been stopped"
-        self._flush(True)
-        self._let_go()
+        self.let_go()
 
 
 def _in_main_thread() -> bool:

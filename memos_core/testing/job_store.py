@@ -289,6 +289,20 @@ class JobStoreContract(StoreTests):
         assert drain(store) == [last, later]
         assert drain(store) == []
 
+    def test_one_for_later_waits_for_the_one_that_runs_when_its_time_comes(
+        self, store: RecordStore, other: RecordStore, clock: Clock
+    ) -> None:
+        (later,) = store.jobs.enqueue([job(cube=1, lane="x", run_at=micros(clock.now) + 10_000_000)])
+        ids = store.jobs.enqueue([job(cube=1, lane="x") for _ in range(2)])
+        (runs,) = lease(store, 1)
+        assert runs.id == ids[0]
+        clock.go(11)
+        assert lease(other) == [], "one of its lane runs"
+        store.jobs.enqueue([job(cube=1, lane="x", key="more")])
+        assert lease(other) == [], "and does so still when more is filed"
+        store.jobs.finish([Done(runs)])
+        assert drain(other)[:2] == [later, ids[1]]
+
     def test_a_worker_may_take_a_stretch_of_a_lane(self, store: RecordStore, other: RecordStore, clock: Clock) -> None:
         ids = store.jobs.enqueue([job(cube=1, lane="x") for _ in range(6)])
         held = lease(store, 4)

@@ -152,11 +152,13 @@ class Failure(msgspec.Struct, frozen=True):
         job: as it was leased.
         error: what went wrong, as "TypeName: words".
         retry_at: when it may be tried again, microseconds since 1970; None: never, a person should look at it.
+        counts: whether the attempt counts; not where it was no fault of the job.
     """
 
     job: Job
     error: str
     retry_at: int | None
+    counts: bool = True
 
 
 class JobStats(msgspec.Struct, frozen=True):

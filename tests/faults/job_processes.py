@@ -144,4 +144,5 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
     import job_processes
 
+    worker.LEASE = LEASE  # type: ignore[misc]  # here, not where it is imported: other tests of that process go by the real one
     job_processes._forge()

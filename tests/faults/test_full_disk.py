@@ -115,14 +115,23 @@ print(json.dumps(report))
 )
 
 
-def run(code: str, folder: Path, *, command: tuple[str, ...] = (), outside: str = "") -> dict[str, Any]:
+def run(
+    code: str, folder: Path, *, command: tuple[str, ...] = (), outside: str = "", path: Path | None = None
+) -> dict[str, Any]:
     code = code.format(folder=str(folder), here=str(Path(__file__).parent), outside=outside)
-    done = subprocess.run([*command, sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    python_path = os.pathsep.join(filter(None, [str(path or ""), *sys.path]))
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": python_path},
+    )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
-def on_small_disk(code: str, folder: Path, size: str, outside: str = "") -> dict[str, Any]:
+def on_small_disk(code: str, folder: Path, size: str, outside: str = "", path: Path | None = None) -> dict[str, Any]:
     """Run it where a folder is a disk of its own, which nobody else sees and which goes with the process."""
     own = ("unshare", "-m") if os.getuid() == 0 else ("unshare", "-rm")
     mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
@@ -132,7 +141,7 @@ def on_small_disk(code: str, folder: Path, size: str, outside: str = "") -> dict
         or subprocess.run([*command, "true"], capture_output=True, check=False).returncode
     ):
         pytest.skip("this machine does not let us mount a small disk (unshare -rm, mount -t tmpfs)")
-    return run(code, folder, command=command, outside=outside)
+    return run(code, folder, command=command, outside=outside, path=path)
 
 
 def test_a_full_disk_costs_only_what_did_not_fit(tmp_path: Path) -> None:
@@ -165,3 +174,20 @@ def test_an_index_that_does_not_fit_on_its_disk_stays_in_memory(tmp_path: Path) 
     assert all(all(each) for each in report["found"])
     assert report["verify"] == [[]]
     assert report["reindex"] == {"ann": 120}
+
+
+@pytest.mark.parametrize("who", ["threads", "process"])
+def test_jobs_wait_for_space_and_are_done_once_when_there_is_some(tmp_path: Path, who: str) -> None:
+    here = Path(__file__).parent
+    code = f"import full_disk_jobs as it; it.main(it.Path({{folder!r}}), {who!r})"
+    told = on_small_disk(code, tmp_path, "24m", path=here)
+    assert set(told["errors"]) == {"StoreFull"}
+    assert (told["refused"], told["items"], told["jobs_of_adds"]) == (0, told["added"], told["added"])
+    assert told["all_done"] == [True] * len(told["all_done"]), "without anything being started again"
+    assert (told["written"], told["marks"]) == (told["effects"], told["outside"]), "each once: none lost, none twice"
+    assert all(busy < 0.4 for busy in told["busy"]), "it waits for space, it does not spin"
+    assert set(told["jobs"]) == {"done 1"}, "that there was no room does not count against a job"
+    assert any("jobs cannot be" in line and "no space left" in line for line in told["said"])
+    assert any("jobs can be run again" in line for line in told["said"])
+    assert (told["threads"], told.get("code", 0)) == (2 if who == "threads" else 0, 0)
+    assert told["verify"] == []

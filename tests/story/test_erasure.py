@@ -367,6 +367,38 @@ def test_everything_held_on_somebody_is_exported_and_nothing_else(mos: MOS, tmp_
     assert not (tmp_path / "carol").exists()
 
 
+def test_what_somebody_has_in_mind_and_has_used_is_exported_too(mos: MOS, tmp_path: Path) -> None:
+    alice, bob = mos.session("alice"), mos.session("bob", conversation="thread")
+    rex = alice.add("Rex is a dog that barks.").id
+    own = bob.add("My dog is called Bello.").id
+    mos.share("alice", with_="bob", rights="read")
+    reads = mos.session("bob", conversation="thread", read_from=["alice", "bob"])
+    reads.context("the dog")
+    mos.session("alice", conversation="hers").context("the dog")
+    mos.scheduler.run_pending()
+    in_mind = {each.id for each in reads.working()}
+    assert in_mind == {rex, own}
+    made = mos.export_subject("bob", tmp_path / "bob")
+    told = json.loads((tmp_path / "bob" / "subject.json").read_text())
+    threads = {tuple(memory["cubes"]): memory for memory in told["working"]}
+    assert {memory["conversation"] for memory in told["working"]} == {"thread"}, "nobody else's"
+    kept = {(each["cube"], each["id"]): each for each in threads["alice", "bob"]["items"]}
+    assert set(kept) == {("alice", rex), ("bob", own)}
+    assert kept["alice", rex]["used"]["total"] > 0
+    assert made.in_mind == sum(len(memory["items"]) for memory in told["working"])
+    assert "Rex" not in json.dumps(told), "ids and numbers: the words are hers"
+    (item,) = next(cube for cube in told["cubes"] if cube["cube"] == "bob")["items"]
+    assert item["used"]["total"] > 0
+    text = (tmp_path / "bob" / "subject.md").read_text()
+    assert "## In mind in the conversation thread" in text
+    assert rex in text
+    hers = mos.export_subject("bob", tmp_path / "hers", actor="alice")  # of her own cube alone
+    assert hers.in_mind == 1
+    mos.erase(subject="bob", reason="he asked for it")
+    with pytest.raises(ItemNotFound):
+        mos.export_subject("bob", tmp_path / "after", actor="alice")
+
+
 def test_vectors_of_all_sizes_are_searched_as_before(tmp_path: Path) -> None:
     made = np.random.default_rng(3).standard_normal((40, 16)).astype(np.float32)
     with MOS.open(tmp_path / "memory", embedder="given:16") as mos:

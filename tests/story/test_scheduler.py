@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memos_core import MOS
-from memos_core.errors import InvalidConfig, InvalidInput, JobNotFound, JobStopped, StoreClosed
+from memos_core.errors import InvalidConfig, InvalidInput, JobNotFound, JobStopped, StoreClosed, StoreFull
 from memos_core.scheduler.clock import ManualClock
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.types.jobs import NewJob
@@ -263,6 +263,31 @@ def test_only_so_many_a_second(mos: MOS, clock: ManualClock) -> None:
     assert 6 < order.count("own") <= 10, "a clock that goes back stops it for a moment at most"
 
 
+def test_a_limit_is_kept_by_all_threads_of_a_process_together(tmp_path: Path, clock: ManualClock) -> None:
+    """Each kind has a limit of its own, and each process keeps it for itself, on one file or not."""
+    with MOS.open(tmp_path / "one", now=clock) as first, MOS.open(tmp_path / "one", now=clock) as second:
+        begun: dict[str, list[str]] = {"slow": [], "fast": [], "free": []}
+        for name, mos in (("first", first), ("second", second)):
+            for each, limit in (("slow", 2.0), ("fast", 5.0), ("free", 0.0)):
+                run = lambda context, name=name: begun[context.job.kind].append(name)  # noqa: E731
+                kind(mos, run, each, per_second=limit)
+        ids = [first.scheduler.submit(each).job_ids[0] for _ in range(20) for each in begun]
+        first.scheduler.start(3)
+        until(lambda: [len(begun[each]) for each in begun] == [2, 5, 20])
+        threading.Event().wait(0.3)
+        assert [len(begun[each]) for each in begun] == [2, 5, 20], "three threads begin no more than one"
+        second.scheduler.run_pending()
+        assert [len(begun[each]) for each in begun] == [4, 10, 20], "another process has a limit of its own"
+        clock.go(1)
+        until(lambda: [begun[each].count("first") for each in ("slow", "fast")] == [4, 10])
+        first.scheduler.stop()
+        for _ in range(20):
+            clock.go(1)
+            first.scheduler.run_pending()
+        assert {job.state for job in first.store.jobs.get(ids).values()} == {"done"}
+        assert [len(begun[each]) for each in begun] == [20, 20, 20], "each once"
+
+
 def test_again_and_again(mos: MOS, clock: ManualClock) -> None:
     times: list[float] = []
     kind(mos, lambda context: times.append(clock().timestamp()))
@@ -359,6 +384,62 @@ def test_an_interrupt_gives_back_what_is_held(mos: MOS) -> None:
         mos.scheduler.run_pending()
     assert [(job.state, job.attempts) for job in mos.store.jobs.get(ids).values()] == [("pending", 0)] * 3
     assert mos.scheduler.run_pending() == 3
+
+
+def test_one_that_there_is_no_room_for_is_tried_until_there_is(mos: MOS, clock: ManualClock) -> None:
+    full = True
+
+    def run(context: JobContext) -> object:
+        if full:
+            raise StoreFull("no space left")
+        return "it fits"
+
+    kind(mos, run, max_attempts=2)
+    handle = mos.scheduler.submit("own")
+    others = [mos.scheduler.submit("test_scheduler:NOTE") for _ in range(3)]
+    for _ in range(5):
+        with pytest.raises(StoreFull):
+            mos.scheduler.run_pending()
+        job = mos.scheduler.job(handle.job_ids[0])
+        assert (job.state, job.attempts) == ("pending", 0)
+        assert (job.error or "").startswith("StoreFull")
+        mos.scheduler.run_pending()
+        assert {each.status() for each in others} == {"done"}, "it keeps no others from being done"
+        clock.go(11)
+    full = False
+    assert mos.scheduler.run_pending() == 1
+    assert handle.results(0) == ["it fits"]
+
+
+def test_what_the_store_does_not_take_is_said_again(
+    mos: MOS, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store refuses every change for a while, right after a job has done its work."""
+    refusing, times = threading.Event(), []
+    writing = mos.store._database.writing  # type: ignore[attr-defined]
+
+    def refused(**how: Any) -> Any:
+        if refusing.is_set():
+            raise StoreFull("no space left")
+        return writing(**how)
+
+    def run(context: JobContext) -> object:
+        times.append(context.payload["n"])
+        if context.payload["n"] == 1:
+            refusing.set()
+        return times[-1]
+
+    kind(mos, run)
+    monkeypatch.setattr(mos.store._database, "writing", refused)  # type: ignore[attr-defined]
+    jobs = mos.store.jobs.enqueue([NewJob(kind="own", payload={"n": n}) for n in range(5)])
+    mos.scheduler.start(1)
+    until(lambda: "jobs cannot be run for now: no space left" in caplog.text)
+    assert {state_of(mos, id) for id in jobs} == {"running"}
+    refusing.clear()
+    until(lambda: {state_of(mos, id) for id in jobs} == {"done"})
+    assert times == [0, 1, 2, 3, 4], "each once, long before leases run out"
+    assert {mos.scheduler.job(id).attempts for id in jobs} == {1}
+    until(lambda: "jobs can be run again" in caplog.text)
 
 
 def test_a_limit_of_one_call(mos: MOS) -> None:

@@ -14,7 +14,20 @@ from cli_running import COMMAND, Memos
 from memos_core.cli.root import main
 
 COMMANDS = (
-    *("add", "ingest", "import", "search", "context", "list", "show", "history", "update", "delete", "restore"),
+    *(
+        "add",
+        "ingest",
+        "import",
+        "search",
+        "context",
+        "working",
+        "list",
+        "show",
+        "history",
+        "update",
+        "delete",
+        "restore",
+    ),
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
     *("version", "diff", "fork", "audit", "jobs", "worker"),
@@ -26,7 +39,7 @@ READING = (
     *(["cubes", "share", "x", "--with", "y"], ["verify"], ["reindex"], ["reembed", "hashing", "--yes"]),
     *(["backup", "safe"], ["vacuum"], ["archive", "x"], ["activate", "x"], ["freeze", "x"], ["unfreeze", "x"]),
     *(["merge", "x", "y", "--text", "z"], ["explain", "x"], ["lineage", "x"], ["policy", "x"], ["retain"]),
-    *(["diff", "x"], ["diff", "--since", "1"], ["fork", "x", "alice/y"]),
+    *(["diff", "x"], ["working", "--conversation", "t"], ["diff", "--since", "1"], ["fork", "x", "alice/y"]),
     *(["rollback", "--as-of", "1"], ["jobs"], ["jobs", "show", "1"], ["jobs", "retry", "--all"], ["worker", "--once"]),
 )
 
@@ -85,6 +98,9 @@ def test_a_store_that_is_not_there_is_said_and_not_made(memos: Memos, command: l
         (2, "InvalidText", ["add", "nul \x00 in it"]),
         (2, "InvalidConfig", ["search", "x", "--embedder", "psychic"]),
         (2, "InvalidConfig", ["search", "x", "--config", "nowhere.toml"]),
+        (2, "MissingParameter", ["working"]),
+        (1, "CubeNotFound", ["working", "--conversation", "t", "--cube", "bob"]),
+        (2, "UsageError", ["add", "x", "--timeout", "1"]),
         (4, "AlreadyExists", ["add", "x", "--id", "one"]),
         (4, "Conflict", ["restore", "one"]),
         (5, "UnsupportedStore", ["search", "x", "--store", "redis://x"]),

@@ -305,7 +305,7 @@ class JobRows:
         held = self.held(each.job for each in failures)
         for each in failures:
             if each.job.id in held:
-                self.put_back(held[each.job.id], each.error, each.retry_at)
+                self.put_back(held[each.job.id], each.error, each.retry_at, begun=each.counts)
         self.settle((job.cube, job.lane) for job in held.values())
         return list(held)
 

@@ -67,6 +67,13 @@ class SqlUses:
             row = connection.execute(query).first()
             return None if row is None else Use(*row)
 
+    def holders(self, actor: str) -> list[Holder]:
+        """The working memories of an actor, by conversation."""
+        query = select(_w.conversation, _w.cubes).where(_w.actor == actor).distinct()
+        with self._database.asking() as connection:
+            rows = connection.execute(query.order_by(_w.conversation, _w.cubes)).fetchall()
+        return [Holder(actor, row[0], tuple(msgspec.json.decode(row[1]))) for row in rows]
+
     def working(self, holder: Holder) -> list[Kept]:
         """What is in a working memory."""
 
