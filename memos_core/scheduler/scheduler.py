@@ -439,7 +439,7 @@ class MemScheduler:
             except MemosError as error:
                 log.warning("what runs could not be given back, its lease will run out: %s", error)
         if watcher is not None:
-            watcher.join()
+            watcher.join(max(_TICK, until - time.monotonic()))  # it may be waiting for the database; it ends by itself
         return not late
 
     def need_outside(self) -> None:
