@@ -73,6 +73,7 @@ class MemScheduler:
         self._searcher = searcher
         self._now = now
         self._kinds: dict[str, JobKind] = {}
+        self._left: dict[str, None] = {}
         self._names: dict[int, str] = {}  # of cubes, by number
         self._forgot: datetime | None = None
         self._begin()
@@ -98,6 +99,11 @@ class MemScheduler:
             InvalidConfig: it is no JobKind, or has a setting that means nothing.
         """
         self._kinds[check_kind(kind).name] = kind
+        self._left.pop(kind.name, None)
+
+    def leave(self, kind: str) -> None:
+        """Have this process leave the jobs of a kind to others: they wait for one that can do them. `register` ends it."""
+        self._left[kind] = None
 
     def kind(self, name: str) -> JobKind:
         """The kind of that name.
@@ -111,7 +117,10 @@ class MemScheduler:
         return found
 
     def limited(self) -> Sequence[str]:
-        """Kinds of which only so many a second are begun."""
+        """Kinds of which only so many a second are begun, or none at all."""
+        return [*self._paced(), *self._left]
+
+    def _paced(self) -> Sequence[str]:
         return [kind.name for kind in list(self._kinds.values()) if kind.per_second > 0]
 
     def allowance(self, limit: int) -> list[tuple[str | None, int]]:
@@ -119,7 +128,7 @@ class MemScheduler:
         found: list[tuple[str | None, int]] = []
         now = micros(self._now())
         with self._lock:
-            for name in self.limited():
+            for name in self._paced():
                 most = max(1.0, self._kinds[name].per_second)
                 tokens, then = self._tokens.get(name, (most, now))
                 grown = max(0, now - then) / 1e6 * self._kinds[name].per_second
