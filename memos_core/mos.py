@@ -883,7 +883,9 @@ def _following(model: object, preferences: bool, after: float, now: Callable[[],
     if model is not None:
         check_text_model(model)
     elif preferences:
-        raise InvalidConfig("preferences=True takes a language model that finds them: give model=...; see docs/preferences.md")
+        raise InvalidConfig(
+            "preferences=True takes a language model that finds them: give model=...; see docs/preferences.md"
+        )
     if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < 1e6:
         raise InvalidConfig(f"preferences_after={after!r} should be a number of seconds from 0")
     if after and not preferences:

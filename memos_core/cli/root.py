@@ -18,7 +18,13 @@ from memos_core.errors import MemosError
 
 _SECTIONS: Final = {
     "Remember": {"add": "add", "ingest": "ingest", "import": "imports"},
-    "Find": {"search": "search", "context": "search", "list": "listing", "show": "listing", "preferences": "preferences"},
+    "Find": {
+        "search": "search",
+        "context": "search",
+        "list": "listing",
+        "show": "listing",
+        "preferences": "preferences",
+    },
     "Look back": {"history": "history", "diff": "comparing", "fork": "forks"},
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
     "Live": {

@@ -16,9 +16,7 @@ from memos_core.models.hosts import model_name
 from memos_core.protocols.models import TextModel
 
 _IMPORT_PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_NEEDED: Final = (
-    "it needs identity and complete(prompt), or to be a chat model of LangChain (invoke) or an LLM of LlamaIndex (complete)"
-)
+_NEEDED: Final = "it needs identity and complete(prompt), or to be a chat model of LangChain (invoke) or an LLM of LlamaIndex (complete)"
 
 
 class HostTextModel:
@@ -105,6 +103,8 @@ def _text_of(answer: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
-        parts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | dict)]
+        parts = [
+            part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | dict)
+        ]
         return "".join(part for part in parts if isinstance(part, str))
     raise TypeError(f"the answer is a {type(answer).__name__} without text")

@@ -42,11 +42,6 @@ def key_for(person: str, topic: str, reader: str | None) -> str:
     return _key(f"preference:{person}:{topic}" if reader is None else f"private preference:{reader}:{person}:{topic}")
 
 
-def mark_key(conversation: str | None) -> str:
-    """The key of the item that says how far a conversation has been read. It does not tell the conversation's name."""
-    return f"preferences-read:{conversation_hash(conversation)}"
-
-
 def conversation_hash(conversation: str | None) -> str:
     """What stands for a conversation; None: for what belongs to none."""
     said = b"" if conversation is None else b"\x01" + conversation.encode("utf-8")
@@ -198,7 +193,10 @@ def _withdrawn(draft: Draft, head: Head, record: Record) -> tuple[Done, Put]:
 def _later(found: Preference, record: Record) -> bool:
     """Whether something was said after what stands there was said, or decided by somebody."""
     body = record.body
-    extracted = record.action in (ACTION, "embed")  # a fork repeats what it shares under another action to give it vectors
+    extracted = record.action in (
+        ACTION,
+        "embed",
+    )  # a fork repeats what it shares under another action to give it vectors
     if extracted and body is not None and body.occurred_at is not None:
         return found.at >= body.occurred_at
     return found.seq > record.seq and found.at >= from_micros(record.at)

@@ -119,16 +119,14 @@ class Reader:
         with self._index.lock:
             self._index.catch_up()
             rows = self._index.moment(None, Look(states=states, at=self._look.at), unindexed=True).rows
-            found = self._index.matching(F.type == PREFERENCE, rows)
+            found = self._index.matching((F.type == PREFERENCE) & F.metadata.person.in_(people), rows)
             seqs = np.sort(self._index.table["seq"][found])[::-1].tolist()
         topics: dict[str, None] = {}
         for start in range(0, len(seqs), _SLICE):
             records = self._store.records(self._cube, seqs[start : start + _SLICE])
             for seq in seqs[start : start + _SLICE]:
                 body = records[seq].body if seq in records else None
-                if body is None or body.private_to not in (None, reader) or body.metadata.get("person") not in people:
-                    continue
-                topic = body.metadata.get("topic")
+                topic = body.metadata.get("topic") if body is not None and body.private_to in (None, reader) else None
                 if isinstance(topic, str):
                     topics[topic] = None
             if len(topics) >= _KNOWN:

@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from memos_core.cube import MemCube
-from memos_core.errors import InvalidConfig
+from memos_core.errors import Conflict, InvalidConfig
 from memos_core.governance.redacting import Rules, on_write, redacted_drafts
-from memos_core.plaintext.commit import Outcome, Overtaken
+from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.preference import (
     ACTION,
     Place,
@@ -24,9 +24,9 @@ from memos_core.plaintext.preference import (
     decide,
     draft_of,
     key_for,
-    mark_key,
     strongest,
 )
+from memos_core.plaintext.reading_marks import Mark, put_mark, read_mark
 from memos_core.plaintext.unread import MOST, Reader, Unread, is_said
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
@@ -38,12 +38,11 @@ from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.stores.index.moments import FINDABLE
 from memos_core.types.cube_policy import decode_policy
 from memos_core.types.inputs import Draft
-from memos_core.types.items import IdMaker, LifecycleState
+from memos_core.types.items import IdMaker
 from memos_core.types.jobs import NewJob, embed_jobs
-from memos_core.types.work import Body, CubeRow, Head, Put, Record, micros
+from memos_core.types.work import CubeRow, Put, Record, micros
 
 NAME: Final = "preferences"
-MARK: Final = "preferences read"  # type of the item that says how far a conversation has been read
 _ids = IdMaker()
 
 
@@ -52,13 +51,6 @@ class Found(msgspec.Struct, frozen=True):
 
     preference: Preference
     draft: Draft
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """How far a conversation has been read, and the item that says so."""
-
-    seq: int = 0
-    head: Head | None = None
 
 
 def preferences(model: TextModel | None) -> JobKind:
@@ -119,7 +111,7 @@ class _Run:
 
     def run(self) -> object:
         context = self._context
-        mark = Mark() if self._again else self._mark()
+        mark = Mark() if self._again else read_mark(context.store, self._row, self._conversation)
         smaller = max(1, MOST >> (context.job.attempts - 1))  # an answer that was cut off may have been too long
         unread = (
             self._reader.these(self._again)
@@ -135,10 +127,11 @@ class _Run:
             row = self._cube.lock(transaction)
             now = on_write(decode_policy(row.policy))
             if not (set(now.kinds) <= set(rules.kinds) and set(now.names) <= set(rules.names)):
-                raise Overtaken
+                raise Conflict("the cube has more taken out by now than before the model was asked; it is tried again")
             self._keep(transaction, row, found)
             if not self._again and unread.upto > mark.seq:
-                self._put_mark(transaction, row, mark, unread.upto)
+                named = {"new_id": _ids.make(1)[0], "model": self._model.identity}
+                put_mark(transaction, row, self._conversation, mark, unread.upto, **named)
             if unread.more:
                 again = {"conversation": self._conversation}
                 transaction.file([_job(again, cube=row.number, key=conversation_hash(self._conversation))])
@@ -242,39 +235,6 @@ class _Run:
         if now is None or before is None or now.body is None or before.body is None or not is_said(now):
             return False
         return now.text == before.text and now.state in FINDABLE and now.body.private_to == before.body.private_to
-
-    # -- how far it has been read -------------------------------------------------------------------------------------
-
-    def _mark(self) -> Mark:
-        store, key = self._context.store, mark_key(self._conversation)
-        head = store.heads_by_key(self._row, [key]).get(key)
-        if head is None:
-            return Mark()
-        body = store.records(self._row, [head.seq])[head.seq].body
-        seq = body.payload.get("seq") if body is not None and isinstance(body.payload, dict) else 0
-        return Mark(seq if isinstance(seq, int) else 0, head)
-
-    def _put_mark(self, transaction: Transaction, row: CubeRow, mark: Mark, upto: int) -> None:
-        """Move the mark. Where another run has moved it since, this one is of no use: it is tried again from there."""
-        key = mark_key(self._conversation)
-        if mark.head is None and transaction.heads_by_key(row, [key]):
-            raise Overtaken
-        body = Body(
-            type=MARK, key=key, indexed=False, payload={"seq": upto}, model=self._model.identity, derived_from=()
-        )
-        transaction.put(
-            row,
-            [
-                Put(
-                    id=mark.head.id if mark.head else _ids.make(1)[0],
-                    op="add" if mark.head is None else "restore" if mark.head.deleted else "update",
-                    text=f"Preferences have been looked for up to change {upto}.",
-                    body=body,
-                    state=LifecycleState.ARCHIVED,
-                    head=mark.head,
-                )
-            ],
-        )
 
 
 def _keyed(draft: Draft, found: Preference, reader: str | None) -> Draft:
