@@ -36,7 +36,7 @@ from memos_core.governance.erasing import ErasureDesk, Wanted
 from memos_core.governance.governance import DEFAULT_POLICIES, Governance
 from memos_core.governance.keys import TrustedKeys
 from memos_core.governance.policies import Policy
-from memos_core.models.host_text import check_text_model, load_text_model
+from memos_core.models.host_text import check_text_model
 from memos_core.models.loading import load_embedder
 from memos_core.operations.erasure import Eraser
 from memos_core.plaintext.embedding import Embedding, recorded
@@ -803,7 +803,7 @@ class MOS:
                 if self._model is None:
                     made.leave("preferences")
                 else:
-                    made.register(preferences_kind(load_text_model(self._model)))
+                    made.register(preferences_kind(self._model))
                 self._scheduler = made
         return self._scheduler
 

@@ -324,7 +324,7 @@ class CompositeView:
     def _file_following(
         self, transaction: Transaction, drafts: Sequence[Draft], outcomes: dict[str, list[Outcome]]
     ) -> None:
-        """File what follows from an add in every cube. However many jobs wait, it is never refused: one waits at most for each."""
+        """File what follows from an add in every cube; however many jobs wait, an add is never refused for it."""
         if self._follow is None:
             return
         for cube in self.write:

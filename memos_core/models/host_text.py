@@ -16,7 +16,7 @@ from memos_core.models.hosts import model_name
 from memos_core.protocols.models import TextModel
 
 _IMPORT_PATH: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_NEEDED: Final = "it needs identity and complete(prompt), or to be a chat model of LangChain (invoke) or an LLM of LlamaIndex (complete)"
+_NEEDED: Final = "it needs identity and complete(prompt), or invoke (of LangChain) or complete (of LlamaIndex)"
 
 
 class HostTextModel:

@@ -68,6 +68,7 @@ SESSION: dict[str, Op | str] = {
     "lineage": r("list", lambda s: s.lineage("a")),
     "diff": r("history", lambda s: s.diff("a", 1)),
     "stats": r(QUIET, lambda s: s.stats()),  # counts what could be listed
+    "preferences": r("list", lambda s: s.preferences()),
     "working": "no cube: ids of its conversation; the items come through MemCube.found_among",
     "read": w(QUIET, lambda s: s.read("a draft")),  # stores nothing; tells what would be taken out
     "add": w("add", lambda s: s.add("more light")),

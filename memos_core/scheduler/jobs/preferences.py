@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from memos_core.cube import MemCube
 from memos_core.errors import Conflict, InvalidConfig
 from memos_core.governance.redacting import Rules, on_write, redacted_drafts
+from memos_core.models.host_text import load_text_model
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.preference import (
     ACTION,
@@ -53,13 +55,21 @@ class Found(msgspec.Struct, frozen=True):
     draft: Draft
 
 
-def preferences(model: TextModel | None) -> JobKind:
-    """The kind of job that asks this model; without one it fails, and says so."""
+def preferences(model: object) -> JobKind:
+    """The kind of job that asks this model.
 
-    def run(context: JobContext) -> object:
+    Args:
+        model: as for `MOS.open`; an import path is followed when the first job runs. With None jobs fail, and say why.
+    """
+
+    @cache
+    def loaded() -> TextModel:
         if model is None:
             raise InvalidConfig("finding preferences takes a text model: open the store with model=...")
-        return _Run(context, model).run() if context.cube is not None else {"gone": True}
+        return load_text_model(model)
+
+    def run(context: JobContext) -> object:
+        return _Run(context, loaded()).run() if context.cube is not None else {"gone": True}
 
     return JobKind(name=NAME, run=run, ordered=True, priority=-1, first_wait=2.0)
 
