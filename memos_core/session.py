@@ -10,7 +10,7 @@ import msgspec
 
 from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
-from memos_core.filters import F, Where, matches, parse_where
+from memos_core.filters import F, Filter, Where, matches, parse_where
 from memos_core.governance.erasing import Wanted
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
@@ -46,6 +46,7 @@ from memos_core.types.uses import Holder, Remembered
 from memos_core.view import Added, CompositeView
 
 _CONTEXT_HITS = 50  # looked at to fill a context
+_STANDING = 200  # pinned items and preferences that are read together
 _PREFERENCES = 500  # read at once
 _NOTED = 20  # hits of a search that count as used, each as much as its score
 _SAID = 5  # of what is added at once, so many enter working memory
@@ -428,10 +429,8 @@ class Session:
         Raises:
             InvalidInput: fewer than one token.
         """
-        narrowed, pins, likes = parse_where(where), F.tags.contains(PINNED), F.type == PREFERENCE
-        pinned = self.list(where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS)
-        liked = self.list(where=likes if narrowed is None else likes & narrowed, order="updated", limit=_CONTEXT_HITS)
-        liked.sort(key=lambda item: item.metadata.get("person") != self.actor.id)  # stable: the newest go first
+        narrowed = parse_where(where)
+        pinned, liked = self._standing(narrowed)
         hits = self._view.search(
             query, top_k=_CONTEXT_HITS, where=where, min_score=min_score, vector=vector, asker=self.actor.id
         )
@@ -453,6 +452,25 @@ class Session:
         used = [(hit.cube_id, hit.id, 1.0, hit.score) for hit in hits if (hit.cube_id, hit.id) in told]
         self._view.note("context", used, self._holder)
         return made
+
+    def _standing(self, narrowed: Filter | None) -> tuple[Sequence[MemoryItem], Sequence[MemoryItem]]:
+        """What is in every context: pinned items, oldest first; preferences, the actor's own and the newest first."""
+        pins, likes = F.tags.contains(PINNED), F.type == PREFERENCE
+
+        def listed(wanted: Filter, limit: int, order: Order = "created", newest_first: bool = False) -> Page:
+            where = wanted if narrowed is None else wanted & narrowed
+            return self.list(where=where, order=order, newest_first=newest_first, limit=limit)
+
+        both = listed(pins | likes, _STANDING)
+        if both.cursor is None:
+            pinned = [item for item in both if PINNED in item.tags][:_CONTEXT_HITS]
+            liked = sorted(
+                (item for item in both if item.type == PREFERENCE), key=lambda item: item.updated_at, reverse=True
+            )
+        else:  # too many to be read together
+            pinned = listed(pins, _CONTEXT_HITS)
+            liked = listed(likes, _CONTEXT_HITS, "updated", True)
+        return pinned, sorted(liked, key=lambda item: item.metadata.get("person") != self.actor.id)  # stable
 
     def preferences(
         self, topic: str | None = None, *, person: str | None = None, include: Sequence[str] = ()
