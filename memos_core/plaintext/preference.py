@@ -15,7 +15,7 @@ import msgspec
 from memos_core.errors import InvalidName
 from memos_core.lifecycle.consolidation import normalised
 from memos_core.plaintext.commit import body_of
-from memos_core.reading.extract import Preference
+from memos_core.reading.extract import Preference, topic_of
 from memos_core.types.inputs import Draft
 from memos_core.types.items import LifecycleState, SourceRef
 from memos_core.types.names import check_name
@@ -91,11 +91,13 @@ class Place(msgspec.Struct, frozen=True):
         head: where it stands; None where nothing bears it.
         record: its newest version.
         held: whether a legal hold covers it.
+        deleted: number of the change that deleted what bore it last; 0 where nothing did.
     """
 
     head: Head | None = None
     record: Record | None = None
     held: bool = False
+    deleted: int = 0
 
 
 def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[Done, Put] | Left:
@@ -109,20 +111,18 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     """
     head, record = place.head, place.record
     withdrawn = found.polarity == "withdrawn"
-    if head is None or record is None:
+    if head is None or record is None or record.body is None:
         if withdrawn:
             return "nothing to withdraw"
+        if found.seq <= place.deleted:
+            return "older"
         return "added", Put(id=new_id, op="add", text=draft.text, body=body_of(draft), state=draft.state)
-    why_not = _why_not(found, draft, place, record)
+    body = record.body
+    why_not = _why_not(found, draft, place, record, body)
     if why_not is not None:
         return why_not
     if withdrawn:
-        return _withdrawn(draft, head, record)
-    body = record.body
-    if body is None:  # deleted, and said again
-        return "changed", Put(
-            id=head.id, op="restore", text=draft.text, body=body_of(draft), state=draft.state, head=head
-        )
+        return _withdrawn(draft, head, record, body)
     same = _says_the_same(record, draft)
     if same and record.state is draft.state:
         return "known"
@@ -148,9 +148,8 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     return "confirmed" if record.state is _S.GENERATED and found.quoted else "changed", put
 
 
-def _why_not(found: Preference, draft: Draft, place: Place, record: Record) -> Left | None:
-    body = record.body
-    if body is not None and (body.type != PREFERENCE or body.private_to != draft.private_to):
+def _why_not(found: Preference, draft: Draft, place: Place, record: Record, body: Body) -> Left | None:
+    if body.type != PREFERENCE or body.private_to != draft.private_to:
         return "taken"
     if record.state is _S.FROZEN:
         return "frozen"
@@ -158,23 +157,22 @@ def _why_not(found: Preference, draft: Draft, place: Place, record: Record) -> L
         return "on hold"
     if not _later(found, record):
         return "older"
-    if found.polarity == "withdrawn" and (body is None or record.state in _CLOSED):
+    if found.polarity == "withdrawn" and record.state in _CLOSED:
         return "nothing to withdraw"
     if found.quoted:
         return None
-    if body is None or record.state in _CLOSED:  # somebody did not want it
+    if record.state in _CLOSED:  # somebody did not want it
         return "rejected"
     if record.state is _S.ACTIVATED:
         return "known" if _polarity(body) == found.polarity else "weaker"
     return None
 
 
-def _withdrawn(draft: Draft, head: Head, record: Record) -> tuple[Done, Put]:
-    assert record.body is not None
+def _withdrawn(draft: Draft, head: Head, record: Record, body: Body) -> tuple[Done, Put]:
     body = msgspec.structs.replace(
-        record.body,
+        body,
         occurred_at=draft.occurred_at,
-        derived_from=_joined(record.body, draft),
+        derived_from=_joined(body, draft),
         reason="the user has withdrawn it",
         model=draft.model,
         prompt_hash=draft.prompt_hash,
@@ -218,9 +216,14 @@ def _joined(body: Body, draft: Draft) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys((*body.derived_from, *draft.derived_from)))
 
 
-def strongest(found: Sequence[tuple[str, Preference]]) -> dict[str, Preference]:
+def keyed(draft: Draft, found: Preference, reader: str | None) -> Draft:
+    """A draft with its topic in one way of writing, and its key: of the topic without what the cube takes out."""
+    topic = topic_of(str(draft.metadata["topic"])) or "something"
+    metadata = {**draft.metadata, "topic": topic}
+    return msgspec.structs.replace(draft, metadata=metadata, key=key_for(found.person, topic, reader))
+
+
+def strongest(found: Sequence[tuple[Preference, Draft]]) -> list[tuple[Preference, Draft]]:
     """Of several preferences with one key the one that holds: what is quoted before what is not, then what was said last."""
-    chosen: dict[str, Preference] = {}
-    for key, each in sorted(found, key=lambda pair: (pair[1].quoted, pair[1].at, pair[1].seq)):
-        chosen[key] = each
-    return chosen
+    ranked = sorted(found, key=lambda pair: (pair[0].quoted, pair[0].at, pair[0].seq))
+    return list({draft.key: (each, draft) for each, draft in ranked}.values())

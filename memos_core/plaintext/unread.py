@@ -14,7 +14,7 @@ from memos_core.protocols.storage import RecordStore
 from memos_core.reading.extract import MOST_LETTERS, USER, Shown, shown_text
 from memos_core.stores.index.cube_index import CubeIndex
 from memos_core.stores.index.moments import FINDABLE, Look, Rows
-from memos_core.stores.index.rows import NONE, RowTable
+from memos_core.stores.index.rows import ALIVE, NONE, RowTable
 from memos_core.types.items import LifecycleState
 from memos_core.types.preferences import PREFERENCE
 from memos_core.types.work import CubeRow, Head, Record, from_micros
@@ -56,6 +56,7 @@ class Reader:
         self._index = index
         self._cube = cube
         self._look = Look(states=FINDABLE, at=at)
+        self._now = from_micros(at)
 
     def unread(self, conversation: str | None, after: int, most: int, check: Callable[[], None]) -> Unread:
         """The user's next messages, as many as a prompt takes.
@@ -133,6 +134,18 @@ class Reader:
                 break
         return list(topics)[:_KNOWN]
 
+    def deleted(self, key: str) -> int:
+        """Number of the change that deleted what bore a key last; 0 where nothing did.
+
+        Where something bears it now, that is what counts.
+        """
+        with self._index.lock:
+            self._index.catch_up()
+            table = self._index.table
+            rows = self._index.matching(F.key == key, np.arange(len(table), dtype=np.int64))
+            ends = table["until"][rows]
+            return int(ends[ends != ALIVE].max(initial=0))
+
     def _added(self, conversation: str | None, after: int) -> tuple[list[int], list[int]]:
         """Changes that hold the living items that a conversation got after a change, and those that brought them, in order."""
         with self._index.lock:
@@ -180,7 +193,7 @@ class Reader:
             role=role,
             person=person,
             text=shown_text(record.text or ""),
-            at=moment_of(record),
+            at=min(moment_of(record), self._now),  # a wrong clock must not keep all that is said later from counting
             new=new,
         )
 

@@ -98,7 +98,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     """A preference that was found.
 
     Attributes:
-        topic: what it is about, in one way of writing.
+        topic: what it is about, as the model writes it (`topic_of` has one way of writing for it).
         statement: one sentence.
         polarity: "likes", "dislikes", "wants", "avoids", "withdrawn".
         explicit: whether the model says that the user said it.
@@ -162,8 +162,8 @@ def judge(said: Said, shown: Mapping[int, Shown]) -> Preference | Reason:
         said: by the model.
         shown: the messages of the prompt, by number.
     """
-    topic, statement = topic_of(said.topic), " ".join(said.statement.split())
-    if not topic or not any(map(str.isalnum, statement)):
+    topic, statement = " ".join(said.topic.split()), " ".join(said.statement.split())
+    if not topic_of(topic) or not any(map(str.isalnum, statement)):
         return "empty"
     if len(statement) > LONGEST_STATEMENT or not _storable(statement, said.quote, topic):
         return "not understood"

@@ -357,6 +357,7 @@ CLI: dict[str, tuple[Right, str, tuple[str, ...]] | str] = {
     "context": line(READ, "search", "context", "lamp", "--cube", "CUBE"),
     "list": line(READ, "list", "list", "--cube", "CUBE"),
     "show": line(READ, "get", "show", "a", "--cube", "CUBE"),
+    "preferences": line(READ, "list", "preferences", "--cube", "CUBE"),
     "history": line(READ, "history", "history", "a", "--cube", "CUBE"),
     "diff": line(READ, "diff", "diff", "--since", "1", "--cube", "CUBE"),
     "explain": line(READ, "history", "explain", "a", "--cube", "CUBE"),

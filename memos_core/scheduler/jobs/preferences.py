@@ -25,14 +25,14 @@ from memos_core.plaintext.preference import (
     conversation_hash,
     decide,
     draft_of,
-    key_for,
+    keyed,
     strongest,
 )
 from memos_core.plaintext.reading_marks import Mark, put_mark, read_mark
 from memos_core.plaintext.unread import MOST, Reader, Unread, is_said
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
-from memos_core.reading.extract import USER, Preference, Preferences, Shown, judge, prompt_for, topic_of
+from memos_core.reading.extract import USER, Preference, Preferences, Shown, judge, prompt_for
 from memos_core.reading.reader import mentions_of
 from memos_core.scheduler.asking import ask, prompt_hash
 from memos_core.scheduler.jobs.consolidating import cube_of
@@ -45,14 +45,8 @@ from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.work import CubeRow, Put, Record, micros
 
 NAME: Final = "preferences"
+Found = tuple[Preference, Draft]  # what was judged, and what would be stored
 _ids = IdMaker()
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A preference on its way: what was judged, and what would be stored."""
-
-    preference: Preference
-    draft: Draft
 
 
 def preferences(model: object) -> JobKind:
@@ -165,19 +159,19 @@ class _Run:
         answer = ask(self._model, prompt, Preferences)
         self._sources.update({record.id: record for record in fresh})
         shown = {message.n: message for message in messages}
-        judged: list[tuple[str, Preference]] = []
+        judged: list[Preference] = []
         for said in answer.preferences:
             each = judge(said, shown)
             if isinstance(each, str):
                 self._dropped[each] += 1
             else:
-                judged.append((key_for(each.person, each.topic, reader), each))
-        best = strongest(judged)
-        if len(best) < len(judged):
-            self._dropped["said again"] += len(judged) - len(best)
-        drafts = [self._draft(each, reader, prompt) for each in best.values()]
+                judged.append(each)
+        drafts = [self._draft(each, reader, prompt) for each in judged]
         drafts = redacted_drafts(drafts, rules, context.now()) if rules else drafts
-        return [Found(each, _keyed(draft, each, reader)) for each, draft in zip(best.values(), drafts, strict=True)]
+        pairs = zip(judged, drafts, strict=True)
+        best = strongest([(each, keyed(draft, each, reader)) for each, draft in pairs])
+        self._drop("said again", len(judged) - len(best))
+        return best
 
     def _draft(self, found: Preference, reader: str | None, prompt: str) -> Draft:
         draft = draft_of(found, reader, self._model.identity, prompt_hash(prompt))
@@ -196,23 +190,27 @@ class _Run:
 
     def _keep(self, transaction: Transaction, row: CubeRow, found: Sequence[Found]) -> None:
         """Store what holds of what was found, as far as all that it rests on is still there."""
-        standing = self._standing(transaction, row, [s for each in found for s in each.preference.sources])
-        wanted = [each for each in found if all(source.id in standing for source in each.preference.sources)]
+        standing = self._standing(transaction, row, [source for each, _ in found for source in each.sources])
+        wanted = [(each, draft) for each, draft in found if all(source.id in standing for source in each.sources)]
         self._drop("source gone", len(found) - len(wanted))
-        heads = transaction.heads_by_key(row, [each.draft.key for each in wanted if each.draft.key])
+        heads = transaction.heads_by_key(row, [draft.key for _, draft in wanted if draft.key])
         records = self._context.store.records(row, [head.seq for head in heads.values()])
         held = transaction.held(row, [head.id for head in heads.values()])
         redacted: Counter[str] = Counter()
         puts: list[Put] = []
-        for each, id in zip(wanted, _ids.make(len(wanted)), strict=True):
-            head = heads.get(each.draft.key or "")
-            place = Place(head, records[head.seq], head.id in held) if head is not None else Place()
-            done = decide(each.preference, each.draft, place, id)
+        for (each, draft), id in zip(wanted, _ids.make(len(wanted)), strict=True):
+            key = draft.key or ""
+            head = heads.get(key)
+            if head is None:
+                place = Place(deleted=self._reader.deleted(key))
+            else:
+                place = Place(head, records[head.seq], head.id in held)
+            done = decide(each, draft, place, id)
             if isinstance(done, str):
                 self._drop(done, 1)
                 continue
             self._counts[done[0]] += 1
-            redacted.update(each.draft.redacted)
+            redacted.update(draft.redacted)
             puts.append(done[1])
         if puts:
             transaction.put(row, puts)
@@ -245,12 +243,6 @@ class _Run:
         if now is None or before is None or now.body is None or before.body is None or not is_said(now):
             return False
         return now.text == before.text and now.state in FINDABLE and now.body.private_to == before.body.private_to
-
-
-def _keyed(draft: Draft, found: Preference, reader: str | None) -> Draft:
-    """The draft with its key; of the topic as it is stored, in which nothing is that the cube takes out."""
-    topic = topic_of(str(draft.metadata["topic"])) or found.topic
-    return msgspec.structs.replace(draft, key=key_for(found.person, topic, reader))
 
 
 PREFERENCES: Final = preferences(None)
