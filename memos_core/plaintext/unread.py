@@ -195,6 +195,7 @@ class Reader:
             text=shown_text(record.text or ""),
             at=min(moment_of(record), self._now),  # a wrong clock must not keep all that is said later from counting
             new=new,
+            ends=record.body.expires_at if record.body else None,
         )
 
     def _author(self, record: Record) -> str:

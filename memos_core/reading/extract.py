@@ -60,6 +60,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         text: the words, maybe cut.
         at: when it was said.
         new: whether it has not been asked about before.
+        ends: when it expires; None for never.
     """
 
     n: int
@@ -71,6 +72,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     at: datetime
     new: bool
+    ends: datetime | None = None
 
 
 class Said(msgspec.Struct, frozen=True):

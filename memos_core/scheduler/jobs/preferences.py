@@ -175,16 +175,10 @@ class _Run:
 
     def _draft(self, found: Preference, reader: str | None, prompt: str) -> Draft:
         draft = draft_of(found, reader, self._model.identity, prompt_hash(prompt))
-        ends = [self._ends(source) for source in found.sources]
+        ends = [source.ends for source in found.sources if source.ends is not None]
         return msgspec.structs.replace(
-            draft,
-            mentions=mentions_of(draft.text, found.at),
-            expires_at=min((end for end in ends if end is not None), default=None),
+            draft, mentions=mentions_of(draft.text, found.at), expires_at=min(ends, default=None)
         )
-
-    def _ends(self, source: Shown) -> Any:
-        record = self._sources.get(source.id)
-        return None if record is None or record.body is None else record.body.expires_at
 
     # -- keeping ------------------------------------------------------------------------------------------------------
 
