@@ -164,7 +164,9 @@ def test_preferences_are_found_once_in_all_that_was_said(
     with opened(where, str(tmp_path / "cache0"), now=lambda: utc_now() + ahead, model=Liking()) as mos:
         while mos.scheduler.run_pending():
             pass
-        assert [job for job in mos.scheduler.jobs(limit=100_000) if job.state != "done" and not job.interval] == []
+        jobs = mos.scheduler.jobs(limit=100_000)
+        over = ("done", "cancelled")  # one whose worker died gives way to another that waits for the same conversation
+        assert [job for job in jobs if job.state not in over and not job.interval] == []
         session = mos.session("ann", read_from=["ann"])
         found = session.preferences()
         messages = session.list(where={"type": "message"}, limit=10_000)
