@@ -2,8 +2,8 @@
 
     python benchmarks/preferences.py [--save]
 
-2,000 items, no embedder, CPU milliseconds in the middle (p50), stores on a disk. The model answers at once, so that the job's figure
-is memos' own part: reading what is new, the prompt, checking the answer, storing what holds.
+2,000 items, no embedder, CPU milliseconds in the middle (p50), stores on a disk. The model answers at once, so that the job's
+figure is memos' own part: reading what is new, the prompt, checking the answer, storing what holds.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ import re
 
 from memos_core import MOS
 
+POLARITIES = {"love": "likes", "can't stand": "dislikes", "no longer like": "withdrawn"}
+
 
 class Rules:
     """Reads the prompt that it is given, as any model would; a chat model of LangChain or LlamaIndex does as well."""
 
     identity = "rules-1"
-    polarities = {"love": "likes", "can't stand": "dislikes", "no longer like": "withdrawn"}
 
     def complete(self, prompt: str) -> str:
         found = []
@@ -18,7 +19,7 @@ class Rules:
             if message["role"] != "user" or not message["new"]:
                 continue
             for said in re.finditer(r"I (love|can't stand|no longer like) (\w+)", message["text"]):
-                polarity = self.polarities[said[1]]
+                polarity = POLARITIES[said[1]]
                 found.append(
                     {
                         "topic": said[2],
