@@ -4,6 +4,7 @@ it was erased, or adding a message waits for (or fails with) a language model.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -17,7 +18,7 @@ import pytest
 from liking import Ruled, by_rules, found_by, result, saying, shown
 from telling import texts
 
-from memos_core import MOS, Document, Draft, F, LifecycleState, MemoryItem, Session, SourceRef
+from memos_core import MOS, AsyncMOS, Document, Draft, F, LifecycleState, MemoryItem, Session, SourceRef
 from memos_core.errors import InvalidConfig, StateConflict
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.reading.extract import MOST_LETTERS
@@ -104,6 +105,20 @@ def test_the_job_is_filed_with_the_add_or_not_at_all(mos: MOS, alice: Session) -
     alice.add(Document(uri="menu.md", text="I love documents."))
     alice.add(Draft(text="I love summaries.", source=SourceRef(role="user"), derived_from=(("x", 1),)))
     assert len(found_by(mos)) == 1, "only what users say is looked at"
+    mos.scheduler.run_pending()
+    assert texts(alice.preferences()) == ["alice likes tea."]
+
+
+async def test_awaited_it_is_the_same(tmp_path: Path, model: Ruled) -> None:
+    async with AsyncMOS.open(tmp_path, embedder="hashing", model=model, preferences=True) as mos:
+        alice = await mos.session("alice", conversation="chat")
+        await alice.add(user("I love tea."))
+        await alice.add(user("I had sushi again."), wait=False)
+        assert model.asked == []
+        await asyncio.to_thread(mos.scheduler.run_pending)
+        assert texts(await alice.preferences()) == ["alice likes tea."]
+        assert len(await alice.preferences(include=["generated"])) == 2
+        assert "alice likes tea." in (await alice.context("tea")).stable
 
 
 def test_one_job_waits_for_a_conversation_and_takes_all_of_it_at_once(mos: MOS, alice: Session, model: Ruled) -> None:
