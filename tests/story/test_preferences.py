@@ -165,6 +165,16 @@ def test_much_is_read_in_parts_in_order_and_no_prompt_is_longer_than_its_limit(
     assert len(alice.preferences()) == 60
 
 
+def test_however_many_jobs_wait_adding_is_not_refused_for_them(tmp_path: Path, model: Ruled) -> None:
+    with MOS.open(tmp_path, embedder="hashing", model=model, preferences=True, max_pending=1) as mos:
+        alice = mos.session("alice")
+        for n in range(5):
+            alice.add(user(f"I love topic{n}."), conversation=f"chat {n}")
+        assert len(found_by(mos)) == 5
+        mos.scheduler.run_pending()
+        assert len(alice.preferences()) == 5
+
+
 def test_it_waits_for_more_to_be_said_where_that_is_wanted(clock: ManualClock, model: Ruled) -> None:
     with MOS.open(":memory:", now=clock, model=model, preferences=True, preferences_after=30) as mos:
         alice = mos.session("alice", conversation="chat")
