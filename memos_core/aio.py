@@ -122,6 +122,7 @@ class AsyncSession:
     fork = _session_twin(Session.fork)
     diff = _session_twin(Session.diff)
     working = _session_twin(Session.working)
+    preferences = _session_twin(Session.preferences)
     _add = _session_twin(Session.add)
     _search = _session_twin(Session.search)
     _context = _session_twin(Session.context)

@@ -14,6 +14,9 @@
     scheduler = true             # run background jobs in threads of whatever opens it (docs/jobs.md)
     max_pending = 10000          # jobs that may wait before add(..., wait=False) refuses more
     rank_by_use = false          # whether what was used lately and often ranks higher
+    model = "my_package:chat"    # import path of a language model that background jobs ask
+    preferences = true           # find preferences in what users say (docs/preferences.md)
+    preferences_after = 30.0     # seconds to wait for more to be said
 
 Secrets have no place in it.
 """
@@ -46,6 +49,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scheduler: bool = False
     max_pending: Annotated[int, msgspec.Meta(ge=1)] | None = None
     rank_by_use: bool = False
+    model: str | None = None
+    preferences: bool = False
+    preferences_after: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `MOS.open`."""
@@ -64,6 +70,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "scheduler": self.scheduler,
             "max_pending": self.max_pending,
             "rank_by_use": self.rank_by_use,
+            "model": self.model,
+            "preferences": self.preferences,
+            "preferences_after": self.preferences_after,
         }
 
 

@@ -1,7 +1,7 @@
 """Context for a prompt: what an actor's memory says to a question, as text, in as many tokens as there are.
 
-What stays the same from turn to turn stands first and is byte-identical as long as the pinned memories are, so that the
-front of the prompt can be kept as a KV prefix; what this question needs follows.
+What stays the same from turn to turn stands first and is byte-identical as long as the pinned memories and the preferences are,
+so that the front of the prompt can be kept as a KV prefix; what this question needs follows.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from memos_core.reading.chunking import estimate_tokens
 from memos_core.types.items import MemoryItem
 
 STABLE_SHARE = 0.5  # of the tokens, at most, for what stays the same
+PREFERENCE_SHARE = 0.25  # of the tokens, at most, for preferences among it
 
 
 class Context(msgspec.Struct, frozen=True):
     """Memory as text for a prompt.
 
     Attributes:
-        stable: pinned memories, oldest first; the same bytes as long as they are the same.
+        stable: pinned memories, then preferences, oldest first; the same bytes as long as they are the same.
         volatile: what the question needs, oldest first, so that the newest stands nearest to the question.
         items: the memories in `stable`, then those in `volatile`.
         tokens: how many both take together.
@@ -56,13 +57,15 @@ def build(
     *,
     max_tokens: int,
     count_tokens: Callable[[str], int] = estimate_tokens,
+    preferences: Sequence[MemoryItem] = (),
 ) -> Context:
-    """A context out of pinned memories and those that were found, best first; whole memories only.
+    """A context out of pinned memories, preferences and what was found, best first; whole memories only.
 
     Args:
         pinned: oldest first.
         found: best first.
-        max_tokens: for both together; at most half of them for the pinned.
+        max_tokens: for all together; at most half of them for the pinned and the preferences, a quarter for the latter.
+        preferences: those first that are wanted most; they are told oldest first.
         count_tokens: tokens of a text.
 
     Raises:
@@ -73,6 +76,11 @@ def build(
     stable = _fitting(pinned, int(max_tokens * STABLE_SHARE), count_tokens)
     used = sum(count_tokens(line(item)) + 1 for item in stable)
     known = {(item.cube_id, item.id) for item in stable}
+    left = min(int(max_tokens * STABLE_SHARE) - used, int(max_tokens * PREFERENCE_SHARE))
+    liked = _fitting([item for item in preferences if (item.cube_id, item.id) not in known], left, count_tokens)
+    stable += sorted(liked, key=lambda item: (item.created_at, item.cube_id, item.id))
+    used += sum(count_tokens(line(item)) + 1 for item in liked)
+    known |= {(item.cube_id, item.id) for item in liked}
     fresh = [item for item in found if (item.cube_id, item.id) not in known]
     chosen = _fitting(fresh, max_tokens - used, count_tokens)
     volatile = sorted(chosen, key=lambda item: (item.occurred_at or item.created_at, item.seq, item.id))

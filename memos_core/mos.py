@@ -36,6 +36,7 @@ from memos_core.governance.erasing import ErasureDesk, Wanted
 from memos_core.governance.governance import DEFAULT_POLICIES, Governance
 from memos_core.governance.keys import TrustedKeys
 from memos_core.governance.policies import Policy
+from memos_core.models.host_text import check_text_model
 from memos_core.models.loading import load_embedder
 from memos_core.operations.erasure import Eraser
 from memos_core.plaintext.embedding import Embedding, recorded
@@ -49,6 +50,8 @@ from memos_core.plaintext.uses import Uses
 from memos_core.plaintext.verify import Finding, verify_cube
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore, Transaction
+from memos_core.scheduler.jobs.preferences import jobs_for
+from memos_core.scheduler.jobs.preferences import preferences as preferences_kind
 from memos_core.scheduler.jobs.working import job_for
 from memos_core.scheduler.usage import UseNotes
 from memos_core.session import Session
@@ -62,8 +65,8 @@ from memos_core.types.differences import RolledBack
 from memos_core.types.erasure import Erasure, ErasurePreview, Finished
 from memos_core.types.names import NO_EMBEDDER, check_cube_name, check_name, check_text
 from memos_core.types.uses import Holder
-from memos_core.types.work import Checkpoint, CubeRow, utc_now
-from memos_core.view import CompositeView
+from memos_core.types.work import Checkpoint, CubeRow, micros, utc_now
+from memos_core.view import CompositeView, Follow
 
 if TYPE_CHECKING:
     from memos_core.operations.backup import Backup
@@ -122,6 +125,8 @@ class MOS:
         anchoring: where signed checkpoints of the audit go, and when they are made.
         usage: whether uses are counted.
         rank_by_use: whether they take part in ranking.
+        model: what jobs ask, as for `open`; None: jobs that take one are left to others.
+        follow: which jobs an add brings about, by what became of it; None for none.
 
     Raises:
         EmbedderMismatch: the store's vectors come from another embedder.
@@ -143,6 +148,8 @@ class MOS:
         anchoring: Anchoring = NO_ANCHORING,
         usage: bool = True,
         rank_by_use: bool = False,
+        model: object = None,
+        follow: Follow | None = None,
     ) -> None:
         self._store = store
         self._now = now
@@ -172,6 +179,8 @@ class MOS:
         self._eraser = Eraser(store, self._indexes, self._followers, self._folders)
         self._erasing = ErasureDesk(store, self._governance, self._eraser, self._audit.flush)
         self._scheduler: MemScheduler | None = None
+        self._model = model
+        self._follow = follow
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(own()))
 
@@ -197,6 +206,9 @@ class MOS:
         max_pending: int | None = None,
         usage: bool = True,
         rank_by_use: bool = False,
+        model: object = None,
+        preferences: bool = False,
+        preferences_after: float = 0.0,
     ) -> MOS:
         """Open the store at a location, or make it.
 
@@ -229,16 +241,23 @@ class MOS:
             usage: False counts no uses, so that working memories stay as they are (docs/working.md).
             rank_by_use: have what was used lately and often rank a little higher: asking changes what is answered next. A
                 search leaves it out with `without=["usage"]`.
+            model: a language model that background jobs of this process ask: an object with `identity` and `complete(prompt)`, a
+                chat model of LangChain, an LLM of LlamaIndex, or the import path of one ("my_package.models:chat"), loaded
+                when jobs are first run.
+            preferences: have a job look for preferences in what users say after each add (docs/preferences.md); needs `model`.
+            preferences_after: seconds that it waits for more to be said, so that the model is asked less often.
 
         Raises:
             StoreNotFound: there is none, and none shall be made.
-            InvalidConfig: nobody is known under what `vectors` says, or an object has not the methods.
+            InvalidConfig: nobody is known under what `vectors` says, or an object has not the methods; preferences without a
+                model.
             UnsupportedStore: a URL of a database that is not supported.
             StoreUnreachable, StoreRefused: the server is not there, or does not let us in.
             EmbedderMismatch: the store was filled with another embedder.
             ModelNotFound, MissingPackage: the embedder cannot be loaded.
             StoreReadOnly, ForeignStore, NewerSchema, StoreDamaged: the folder or its database cannot be used.
         """
+        follow = _following(model, preferences, preferences_after, now)
         made, spec, missing = None, "", ""
         if embedder is not None and embedder != NO_EMBEDDER:
             made, spec = load_embedder(embedder)
@@ -267,6 +286,8 @@ class MOS:
                 anchoring=anchoring,
                 usage=usage,
                 rank_by_use=rank_by_use,
+                model=model,
+                follow=follow,
             )
             if scheduler:
                 opened.scheduler.start()
@@ -333,6 +354,7 @@ class MOS:
             now=self._clock,
             erasing=self._erasing,
             uses=self._notes,
+            follow=self._follow,
         )
         return Session(actor=who, conversation=conversation, view=view, now=self._clock)
 
@@ -777,9 +799,12 @@ class MOS:
             if self._scheduler is None:
                 from memos_core.scheduler.scheduler import MemScheduler
 
-                self._scheduler = MemScheduler(
-                    self._store, self._memory, self._searcher, self._clock, first=self.count_uses
-                )
+                made = MemScheduler(self._store, self._memory, self._searcher, self._clock, first=self.count_uses)
+                if self._model is None:
+                    made.leave("preferences")
+                else:
+                    made.register(preferences_kind(self._model))
+                self._scheduler = made
         return self._scheduler
 
     # -- closing --------------------------------------------------------------------------------------------------
@@ -847,6 +872,28 @@ class MOS:
 def _follow(transaction: Transaction, holders: Sequence[Holder]) -> None:
     """File what is to be done after conversations have gone on."""
     transaction.file([job_for(holder) for holder in holders])
+
+
+def _following(model: object, preferences: bool, after: float, now: Callable[[], datetime]) -> Follow | None:
+    """Which jobs an add brings about.
+
+    Raises:
+        InvalidConfig: preferences without a model, or something that is no model.
+    """
+    if model is not None:
+        check_text_model(model)
+    elif preferences:
+        raise InvalidConfig(
+            "preferences=True takes a language model that finds them: give model=...; see docs/preferences.md"
+        )
+    if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < 1e6:
+        raise InvalidConfig(f"preferences_after={after!r} should be a number of seconds from 0")
+    if after and not preferences:
+        raise InvalidConfig(f"preferences_after={after!r} is for preferences=True")
+    if not preferences:
+        return None
+    wait = int(after * 1e6)
+    return lambda drafts, outcomes: jobs_for(drafts, outcomes, micros(now()) + wait if wait else 0)
 
 
 def _begin_anew(mos: MOS | None) -> None:

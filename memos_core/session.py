@@ -10,7 +10,7 @@ import msgspec
 
 from memos_core.context import Context, build
 from memos_core.errors import InvalidInput, InvalidText, StateConflict, VersionNotFound
-from memos_core.filters import F, Where, matches, parse_where
+from memos_core.filters import F, Filter, Where, matches, parse_where
 from memos_core.governance.erasing import Wanted
 from memos_core.lifecycle.explain import Explanation
 from memos_core.lifecycle.lineage import Lineage, lineage_of
@@ -19,6 +19,7 @@ from memos_core.plaintext.embedding import Floats
 from memos_core.plaintext.later import Adding
 from memos_core.plaintext.search import Order
 from memos_core.reading.chunking import estimate_tokens
+from memos_core.reading.extract import topic_of
 from memos_core.reading.reader import read
 from memos_core.types.access import Actor
 from memos_core.types.checks import (
@@ -40,10 +41,13 @@ from memos_core.types.erasure import Erasure, ErasurePreview
 from memos_core.types.inputs import Draft
 from memos_core.types.items import PINNED, Hits, LifecycleState, Link, MemoryItem, Page, Version, Visibility
 from memos_core.types.names import check_name, check_text
+from memos_core.types.preferences import PREFERENCE
 from memos_core.types.uses import Holder, Remembered
 from memos_core.view import Added, CompositeView
 
 _CONTEXT_HITS = 50  # looked at to fill a context
+_STANDING = 200  # pinned items and preferences that are read together
+_PREFERENCES = 500  # read at once
 _NOTED = 20  # hits of a search that count as used, each as much as its score
 _SAID = 5  # of what is added at once, so many enter working memory
 WORKING_MIN = 0.1  # what a turn is less likely to need than this does not enter a context by way of working memory
@@ -407,7 +411,9 @@ class Session:
         count_tokens: Callable[[str], int] = estimate_tokens,
         vector: Floats | None = None,
     ) -> Context:
-        """Memory for a prompt: what is pinned, then what the question needs, in at most so many tokens.
+        """Memory for a prompt: what is pinned, then preferences, then what the question needs, in at most so many tokens.
+
+        Preferences are those that are activated, the actor's own before others, the newest before older ones.
 
         In a conversation what it has in mind (`working`) is taken in beside what the question finds, in the order of how likely
         each is to be needed.
@@ -423,8 +429,8 @@ class Session:
         Raises:
             InvalidInput: fewer than one token.
         """
-        narrowed, pins = parse_where(where), F.tags.contains(PINNED)
-        pinned = self.list(where=pins if narrowed is None else pins & narrowed, newest_first=False, limit=_CONTEXT_HITS)
+        narrowed = parse_where(where)
+        pinned, liked = self._standing(narrowed)
         hits = self._view.search(
             query, top_k=_CONTEXT_HITS, where=where, min_score=min_score, vector=vector, asker=self.actor.id
         )
@@ -439,11 +445,65 @@ class Session:
                 and (narrowed is None or matches(narrowed, each.item))
             ]
             found.sort(key=lambda each: -each[0])  # stable: of equals, what the question finds goes first
-        made = build(pinned, [item for _, item in found], max_tokens=max_tokens, count_tokens=count_tokens)
+        made = build(
+            pinned, [item for _, item in found], max_tokens=max_tokens, count_tokens=count_tokens, preferences=liked
+        )
         told = {(item.cube_id, item.id) for item in made.items}
         used = [(hit.cube_id, hit.id, 1.0, hit.score) for hit in hits if (hit.cube_id, hit.id) in told]
         self._view.note("context", used, self._holder)
         return made
+
+    def _standing(self, narrowed: Filter | None) -> tuple[Sequence[MemoryItem], Sequence[MemoryItem]]:
+        """What is in every context: pinned items, oldest first; preferences, the actor's own and the newest first."""
+        pins, likes = F.tags.contains(PINNED), F.type == PREFERENCE
+
+        def listed(wanted: Filter, limit: int, order: Order = "created", newest_first: bool = False) -> Page:
+            where = wanted if narrowed is None else wanted & narrowed
+            return self.list(where=where, order=order, newest_first=newest_first, limit=limit)
+
+        both = listed(pins | likes, _STANDING)
+        if both.cursor is None:
+            pinned = [item for item in both if PINNED in item.tags][:_CONTEXT_HITS]
+            liked = sorted(
+                (item for item in both if item.type == PREFERENCE), key=lambda item: item.updated_at, reverse=True
+            )
+        else:  # too many to be read together
+            pinned = listed(pins, _CONTEXT_HITS)
+            liked = listed(likes, _CONTEXT_HITS, "updated", True)
+        return pinned, sorted(liked, key=lambda item: item.metadata.get("person") != self.actor.id)  # stable
+
+    def preferences(
+        self, topic: str | None = None, *, person: str | None = None, include: Sequence[str] = ()
+    ) -> Sequence[MemoryItem]:
+        """What users like, dislike, want and avoid, as it holds now, newest first: items of the type "preference".
+
+        They are found in what is said where the store was opened with `preferences=True` (docs/preferences.md), or added by
+        somebody with that type. Those that nobody has said in so many words are generated: listed with `include`, and
+        validated with `activate`.
+
+        Args:
+            topic: only about this ("coffee"), however it is written; None for all.
+            person: only of this one; None for all.
+            include: states in which they are listed too ("generated", "archived").
+        """
+        about = None if topic is None else topic_of(check_text(topic, "topic"))
+        whose = None if person is None else check_text(person, "person")
+        found: list[MemoryItem] = []
+        cursor: str | None = None
+        while True:
+            page = self.list(
+                where=F.type == PREFERENCE, include=include, order="updated", limit=_PREFERENCES, cursor=cursor
+            )
+            found += page
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return [
+            item
+            for item in found
+            if (about is None or topic_of(str(item.metadata.get("topic", ""))) == about)
+            and whose in (None, item.metadata.get("person"))
+        ]
 
     def working(self) -> Sequence[Remembered]:
         """What this conversation has in mind: at most 20 items, with their scores and what these are made of, best first.

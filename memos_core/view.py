@@ -34,7 +34,7 @@ from memos_core.plaintext.later import Adding, check_room
 from memos_core.plaintext.results import Place
 from memos_core.plaintext.search import Ask, Order, Searcher, as_signals
 from memos_core.plaintext.working import SIZE, expected, half_of, parts_of
-from memos_core.protocols.storage import RecordStore
+from memos_core.protocols.storage import RecordStore, Transaction
 from memos_core.protocols.uses import UseRecorder
 from memos_core.reading.reader import mentions_of
 from memos_core.stores.index.cube_index import indexed_text
@@ -46,6 +46,7 @@ from memos_core.types.jobs import NewJob
 from memos_core.types.uses import Holder, Kind, Noted, Remembered, Use
 from memos_core.types.work import Record, micros
 
+Follow = Callable[[Sequence[Draft], Sequence[Outcome]], Sequence[NewJob]]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 ROOM_PAUSE = 0.02  # seconds between two looks at whether a full queue has room
@@ -146,6 +147,7 @@ class CompositeView:
         now: the clock.
         erasing: where erasing is asked for.
         uses: takes note of what is used; None: nobody does.
+        follow: which jobs an add brings about, filed in its transaction, by what became of the drafts; None: none.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class CompositeView:
         now: Callable[[], datetime],
         erasing: ErasureDesk,
         uses: UseRecorder | None = None,
+        follow: Follow | None = None,
     ) -> None:
         self.erasing = erasing
         self.read = tuple(read)
@@ -169,6 +172,7 @@ class CompositeView:
         self._searcher = searcher
         self._now = now
         self._uses = uses
+        self._follow = follow
 
     def operation(self) -> AbstractContextManager[None]:
         """One operation of a user, inside which `RecordStore.change_token` is asked for once."""
@@ -244,6 +248,7 @@ class CompositeView:
             try:
                 with self._store.begin(actor=self.write[0].actor.id, action=action) as transaction:
                     outcomes = {cube.name: cube.add(transaction, prepared, rules) for cube in self.write}
+                    self._file_following(transaction, prepared.drafts, outcomes)
                 break
             except Overtaken:
                 if places is not None:
@@ -303,6 +308,7 @@ class CompositeView:
                     if filed:
                         check_room(transaction)
                         jobs = transaction.file(filed)
+                    self._file_following(transaction, prepared.drafts, outcomes)
                 break
             except Overtaken:
                 continue
@@ -314,6 +320,18 @@ class CompositeView:
             outcomes, self._first, lambda seqs: first.shown(self._memory.items(first.require(Right.READ), seqs))
         )
         return Adding(self._store.jobs, jobs, added, added.ids)
+
+    def _file_following(
+        self, transaction: Transaction, drafts: Sequence[Draft], outcomes: dict[str, list[Outcome]]
+    ) -> None:
+        """File what follows from an add in every cube; however many jobs wait, an add is never refused for it."""
+        if self._follow is None:
+            return
+        for cube in self.write:
+            jobs = self._follow(drafts, outcomes[cube.name])
+            row = transaction.cube(cube.name) if jobs else None
+            if row is not None:
+                transaction.file([msgspec.structs.replace(job, cube=row.number) for job in jobs])
 
     def redaction(self) -> Rules:
         """What the cubes written to have taken out before anything is stored: what goes to several, all of them take out."""

@@ -19,6 +19,7 @@ SHOWN = {
     "05_async": "the code is 333",
     "06_langchain_chain": "friday: What can Nora not eat?\n  -> I remember:",
     "07_llamaindex_agent": "friday: What can Nora not eat?\n  -> I remember:",
+    "08_preferences": "now: ['alice dislikes jam.']",
 }
 
 

@@ -18,7 +18,14 @@ from memos_core.errors import MemosError
 
 _SECTIONS: Final = {
     "Remember": {"add": "add", "ingest": "ingest", "import": "imports"},
-    "Find": {"search": "search", "context": "search", "working": "working", "list": "listing", "show": "listing"},
+    "Find": {
+        "search": "search",
+        "context": "search",
+        "working": "working",
+        "preferences": "preferences",
+        "list": "listing",
+        "show": "listing",
+    },
     "Look back": {"history": "history", "diff": "comparing", "fork": "forks"},
     "Change": {"update": "changes", "delete": "changes", "restore": "changes", "rollback": "changes"},
     "Live": {

@@ -10,6 +10,7 @@ import msgspec
 from memos_core.lifecycle.lineage import Lineage
 from memos_core.lifecycle.states import MERGED_INTO
 from memos_core.types.items import LifecycleState, MemoryItem, SourceRef, Version
+from memos_core.types.preferences import PREFERENCE
 from memos_core.types.uses import Remembered, Use
 from memos_core.types.work import from_micros
 
@@ -107,6 +108,8 @@ def _origin(item: MemoryItem) -> Iterator[str]:
     if source.uri is not None:
         piece = f", characters {source.span[0]} to {source.span[1]}" if source.span else ""
         yield f"It was read from the document {source.uri!r}{piece}."
+    elif item.type == PREFERENCE and source.role is None and source.speaker is not None:
+        yield f"It is a preference of {source.speaker!r}."
     elif source.role is not None or source.speaker is not None:
         who = source.speaker or source.role
         where = f" in the conversation {item.conversation!r}" if item.conversation else ""

@@ -43,7 +43,7 @@ class HostEmbedder:
         self._one: Callable[[str], Any] = getattr(model, one)
         self._amany: Callable[[list[str]], Awaitable[Any]] | None = getattr(model, amany, None) if amany else None
         self._aone: Callable[[str], Awaitable[Any]] | None = getattr(model, aone, None) if aone else None
-        self._identity = f"{host}:{name or _model_name(model)}"
+        self._identity = f"{host}:{name or model_name(model)}"
         self._dims: int | None = None
 
     @property
@@ -139,7 +139,8 @@ def as_embedder(model: object) -> Embedder:
     )
 
 
-def _model_name(model: object) -> str:
+def model_name(model: object) -> str:
+    """The class of a host's model, and the name of the model that it was given."""
     kind = type(model)
     for attribute in _NAMES:
         value = getattr(model, attribute, None)

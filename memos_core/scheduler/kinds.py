@@ -49,6 +49,7 @@ BUILT_IN: Final = {
         name: f"memos_core.scheduler.jobs.{name}:{name.upper()}"
         for name in ("deduplicate", "conflicts", "archive_cold", "retain", "catch_up_followers", "rebuild_stale")
     },
+    "preferences": "memos_core.scheduler.jobs.preferences:PREFERENCES",
     "prune": "memos_core.scheduler.jobs.prune:PRUNE",
     "working": "memos_core.scheduler.jobs.working:WORKING",
 }

@@ -74,6 +74,7 @@ class MemScheduler:
         self._searcher = searcher
         self._now = now
         self._kinds: dict[str, JobKind] = {}
+        self._left: dict[str, None] = {}
         self._names: dict[int, str] = {}  # of cubes, by number
         self._forgot: datetime | None = None
         self._begin()
@@ -101,6 +102,11 @@ class MemScheduler:
             InvalidConfig: it is no JobKind, or has a setting that means nothing.
         """
         self._kinds[check_kind(kind).name] = kind
+        self._left.pop(kind.name, None)
+
+    def leave(self, kind: str) -> None:
+        """Have this process leave the jobs of a kind to others: they wait for one that can do them. `register` ends it."""
+        self._left[kind] = None
 
     def kind(self, name: str) -> JobKind:
         """The kind of that name.
@@ -114,7 +120,10 @@ class MemScheduler:
         return found
 
     def limited(self) -> Sequence[str]:
-        """Kinds of which only so many a second are begun."""
+        """Kinds of which only so many a second are begun, or none at all."""
+        return [*self._paced(), *self._left]
+
+    def _paced(self) -> Sequence[str]:
         return [kind.name for kind in list(self._kinds.values()) if kind.per_second > 0]
 
     def take(self, kind: str, limit: int) -> int:
@@ -122,6 +131,8 @@ class MemScheduler:
 
         What is taken is gone at once: two threads that ask together must not both get it.
         """
+        if kind in self._left:
+            return 0
         per_second, now = self._kinds[kind].per_second, micros(self._now())
         most = max(1.0, per_second)
         with self._lock:
@@ -133,9 +144,10 @@ class MemScheduler:
 
     def put_back(self, kind: str, count: int) -> None:
         """So many of those that were taken have not been leased."""
-        with self._lock:
-            tokens, then = self._tokens[kind]
-            self._tokens[kind] = (tokens + count, then)
+        if count:
+            with self._lock:
+                tokens, then = self._tokens[kind]
+                self._tokens[kind] = (tokens + count, then)
 
     # -- filing -------------------------------------------------------------------------------------------------------
 

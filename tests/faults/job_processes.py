@@ -64,6 +64,45 @@ def file(where: str, cache: str, name: str, first: int, count: int, log: str) ->
         noted.write('["finished", 0, null]\n')
 
 
+class Liking:
+    """A text model that finds that everything is liked, and takes its time."""
+
+    identity = "liking-1"
+
+    def complete(self, prompt: str) -> str:
+        time.sleep(0.02)
+        found = [
+            {
+                "topic": each["text"],
+                "statement": f"Likes {each['text']}.",
+                "polarity": "likes",
+                "explicit": True,
+                "messages": [each["n"]],
+                "quote": each["text"],
+            }
+            for each in json.loads(prompt.rpartition("\n")[2])["messages"]
+            if each["new"]
+        ]
+        return json.dumps({"preferences": found})
+
+
+def like(where: str, cache: str) -> None:
+    """Find preferences, for ever."""
+    with opened(where, cache, model=Liking()) as mos:
+        mos.scheduler.start(2)
+        while True:
+            time.sleep(60)
+
+
+def say(where: str, cache: str, name: str, first: int, count: int, log: str) -> None:
+    """Say what one likes, in which preferences are to be found; note each message that was acknowledged."""
+    with opened(where, cache, model=Liking(), preferences=True) as mos, open(log, "a", buffering=1) as noted:
+        session = mos.session("ann", conversation=name)
+        for n in range(first, first + count):
+            added = session.add({"role": "user", "content": f"love {name}{n}"}, wait=bool(n % 2))
+            noted.write(json.dumps(["said", n, added.ids[0]]) + "\n")
+
+
 class Forge:
     """Where these processes come from. Use it in a `with` block."""
 
@@ -102,6 +141,7 @@ def _forge() -> None:
     import memos_core.models.hashing
     import memos_core.reading.reader
     import memos_core.scheduler.jobs.embed
+    import memos_core.scheduler.jobs.preferences
     import memos_core.scheduler.scheduler
     import memos_core.stores.sql.postgres.database
     import memos_core.stores.sql.records  # noqa: F401 - what all of them need
@@ -125,7 +165,7 @@ def _forge() -> None:
             if answer == 0:
                 try:
                     os.close(0)
-                    {"work": work, "file": file}[what](*arguments)
+                    {"work": work, "file": file, "like": like, "say": say}[what](*arguments)
                 except BaseException:  # noqa: BLE001 - the child must end here, whatever happened
                     sys.excepthook(*sys.exc_info())
                     os._exit(1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Rounds
-from job_processes import LEASE, Forge, noted, opened
+from job_processes import LEASE, Forge, Liking, noted, opened
 
 from memos_core.types.work import utc_now
 
@@ -127,3 +127,52 @@ def test_four_processes_do_all_of_it_once_and_in_order(
         forge.kill(process)
     assert set(took) == {1}, "nobody took over from anybody"
     check(where, tmp_path / "cache0", logs)
+
+
+def test_preferences_are_found_once_in_all_that_was_said(
+    forge: Forge, where: str, tmp_path: Path, rounds: Rounds
+) -> None:
+    kills, chance = rounds(8, 150), random.Random(11)
+    with opened(where, str(tmp_path / "cache0")) as mos:
+        mos.session("ann").add("There is a cube.")
+    logs = {name: tmp_path / f"{name}.log" for name in ("x", "y")}
+    first = dict.fromkeys(logs, 0)
+
+    def new_writer(name: str) -> int:
+        first[name] += 100
+        return forge.start("say", where, str(tmp_path / f"cache-{name}"), name, first[name], 12, str(logs[name]))
+
+    workers = [forge.start("like", where, str(tmp_path / f"cache{n}")) for n in range(2)]
+    writers = {name: new_writer(name) for name in logs}
+    for _ in range(kills):
+        pause(chance.uniform(0.05, 0.6))
+        victim = chance.randrange(4)
+        if victim < 2:
+            forge.kill(workers[victim])
+            workers[victim] = forge.start("like", where, str(tmp_path / f"cache{victim}"))
+        else:
+            name = list(logs)[victim - 2]
+            forge.kill(writers[name])
+            writers[name] = new_writer(name)
+    until = time.monotonic() + 60
+    while not all(forge.ended(process) for process in writers.values()):
+        assert time.monotonic() < until, "a writer is stuck"
+        pause(0.05)
+    for process in workers:
+        forge.kill(process)
+    ahead = timedelta(seconds=2 * LEASE + 4000)
+    with opened(where, str(tmp_path / "cache0"), now=lambda: utc_now() + ahead, model=Liking()) as mos:
+        while mos.scheduler.run_pending():
+            pass
+        jobs = mos.scheduler.jobs(limit=100_000)
+        over = ("done", "cancelled")  # one whose worker died gives way to another that waits for the same conversation
+        assert [job for job in jobs if job.state not in over and not job.interval] == []
+        session = mos.session("ann", read_from=["ann"])
+        found = session.preferences()
+        messages = session.list(where={"type": "message"}, limit=10_000)
+        assert Counter(item.metadata["topic"] for item in found) == Counter(item.text for item in messages)
+        assert {item.version for item in found} == {1}, "nothing is found twice"
+        known = {item.id for item in messages}
+        assert all(id in known for log in logs.values() for what, _, id in noted(log) if what == "said")
+        assert {source for item in found for source, _ in item.provenance.derived_from} == known
+        assert mos.verify() == []

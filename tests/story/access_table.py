@@ -68,6 +68,7 @@ SESSION: dict[str, Op | str] = {
     "lineage": r("list", lambda s: s.lineage("a")),
     "diff": r("history", lambda s: s.diff("a", 1)),
     "stats": r(QUIET, lambda s: s.stats()),  # counts what could be listed
+    "preferences": r("list", lambda s: s.preferences()),
     "working": "no cube: ids of its conversation; the items come through MemCube.found_among",
     "read": w(QUIET, lambda s: s.read("a draft")),  # stores nothing; tells what would be taken out
     "add": w("add", lambda s: s.add("more light")),
@@ -356,6 +357,8 @@ CLI: dict[str, tuple[Right, str, tuple[str, ...]] | str] = {
     "context": line(READ, "search", "context", "lamp", "--cube", "CUBE"),
     "list": line(READ, "list", "list", "--cube", "CUBE"),
     "show": line(READ, "get", "show", "a", "--cube", "CUBE"),
+    "working": line(READ, QUIET, "working", "--conversation", "of nobody", "--cube", "CUBE"),
+    "preferences": line(READ, "list", "preferences", "--cube", "CUBE"),
     "history": line(READ, "history", "history", "a", "--cube", "CUBE"),
     "diff": line(READ, "diff", "diff", "--since", "1", "--cube", "CUBE"),
     "explain": line(READ, "history", "explain", "a", "--cube", "CUBE"),

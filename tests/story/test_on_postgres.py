@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_running import Memos
+from liking import Ruled
 from servers import PostgresServer
 from telling import in_another_process, started, texts
 
@@ -183,3 +184,19 @@ def test_a_memos_toml_may_name_a_url(memos: Memos) -> None:
     assert "lighthouse" in memos("search", "red", "--config", config).out
     with MOS.from_config(config) as mos:
         assert mos.session("alice").search("red")
+
+
+def test_preferences_are_found_by_a_worker_on_another_machine(postgres_url: str, tmp_path: Path) -> None:
+    with MOS.open(postgres_url, cache=tmp_path / "a", model="liking:Ruled", preferences=True) as mos:
+        alice = mos.session("alice", conversation="chat")
+        first = alice.add({"role": "user", "content": "I love tea. I had pizza again."})
+        with MOS.open(postgres_url, cache=tmp_path / "b", model=Ruled()) as worker:
+            worker.scheduler.run_pending()
+        assert texts(alice.preferences()) == ["alice likes tea."]
+        alice.add({"role": "user", "content": "I no longer like tea."}, wait=False)
+        mos.scheduler.run_pending()
+        assert alice.preferences() == []
+        assert len(alice.preferences(include=["archived", "generated"])) == 2
+        alice.erase(first.id, reason="asked to")
+        assert alice.preferences(include=["archived", "generated"]) == []
+        assert mos.verify() == []

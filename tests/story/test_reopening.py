@@ -134,6 +134,7 @@ SESSION_CALLS |= {
     "diff": lambda session: session.diff("home"),
     "fork": lambda session: session.fork("alice/other", cube="alice"),
     "rollback_cube": lambda session: session.rollback_cube(1, cube="alice"),
+    "preferences": lambda session: session.preferences(),
     "working": lambda session: session.view.working(Holder("alice", "thread", ("alice",))),
     "erase": lambda session: session.erase("home", reason="x"),
     "preview_erase": lambda session: session.preview_erase("home"),

@@ -31,7 +31,7 @@ COMMANDS = (
     *("rollback", "cubes", "backup", "doctor", "vacuum", "stats", "verify", "reindex", "reembed", "migrate", "models"),
     *("archive", "activate", "freeze", "unfreeze", "merge", "explain", "lineage", "policy", "retain"),
     *("version", "diff", "fork", "audit", "jobs", "worker"),
-    *("erase", "export-subject", "hold", "release", "holds"),
+    *("erase", "export-subject", "hold", "release", "holds", "preferences"),
 )
 READING = (
     *(["search", "x"], ["context", "x"], ["list"], ["show", "x"], ["history", "x"], ["update", "x", "--text", "y"]),
@@ -41,6 +41,7 @@ READING = (
     *(["merge", "x", "y", "--text", "z"], ["explain", "x"], ["lineage", "x"], ["policy", "x"], ["retain"]),
     *(["diff", "x"], ["working", "--conversation", "t"], ["diff", "--since", "1"], ["fork", "x", "alice/y"]),
     *(["rollback", "--as-of", "1"], ["jobs"], ["jobs", "show", "1"], ["jobs", "retry", "--all"], ["worker", "--once"]),
+    ["preferences"],
 )
 
 

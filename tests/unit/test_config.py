@@ -37,6 +37,9 @@ def test_what_is_said_is_taken_and_the_rest_is_as_open_has_it(tmp_path: Path) ->
         "scheduler": False,
         "max_pending": None,
         "rank_by_use": False,
+        "model": None,
+        "preferences": False,
+        "preferences_after": 0.0,
     }
     defaults = {name: each.default for name, each in inspect.signature(MOS.open).parameters.items()}
     nothing = read_config(write(tmp_path, "# nothing\n")).arguments()

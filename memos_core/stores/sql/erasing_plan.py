@@ -22,6 +22,7 @@ from memos_core.stores.sql.schema import cube_of, position, seq_of
 from memos_core.stores.sql.spans import Spans, spans_of
 from memos_core.stores.sql.statements import Statements
 from memos_core.types.erasure import ErasedWords, Erasing, ErasurePlan
+from memos_core.types.preferences import PREFERENCE
 from memos_core.types.work import Body, CubeRow
 
 _v, _i, _b, _l, _x = schema.versions.c, schema.items.c, schema.batches.c, schema.links.c, schema.vectors.c
@@ -110,6 +111,7 @@ class Finder:
             if cube.base_seq:
                 self._forks[cube.base].append(cube)
         self._known_spans: dict[int, Spans] = {}
+        self._preferences: set[Origin] = set()  # that were derived from something
 
     def family(self) -> set[int]:
         """The cubes looked at, and all that share bytes with them."""
@@ -130,11 +132,13 @@ class Finder:
         references = self._references(family)
         members = self._members(origins)
         derived = self._derived(references, members)
-        if self._what.derived:
-            while derived - origins:
-                origins |= derived
-                members = self._members(origins)
-                derived = self._derived(references, members)
+        while True:  # preferences quote what they were made from: they go with it, always
+            going = derived if self._what.derived else derived & self._preferences
+            if not going - origins:
+                break
+            origins |= going
+            members = self._members(origins)
+            derived = self._derived(references, members)
         derived -= origins
         naming, stale = self._naming(references, members)
         old_ids = frozenset((member.cube, member.id) for each in members.values() for member in each)
@@ -248,6 +252,8 @@ class Finder:
             for _, item, encoded in self._ask(query):
                 body = decode_body(encoded)
                 targets = frozenset(link.target for link in body.links)
+                if body.type == PREFERENCE:
+                    self._preferences.add(self._origin(number, seq_of(item)))
                 found.append((number, seq_of(item), targets, frozenset(id for id, _ in body.derived_from)))
         return found
 
