@@ -797,13 +797,16 @@ class MOS:
         """Who runs background jobs. Nothing runs in threads before its `start`."""
         with self._closing:
             if self._scheduler is None:
+                from memos_core.scheduler.jobs.conflicts import conflicts
+                from memos_core.scheduler.jobs.deduplicate import deduplicate
                 from memos_core.scheduler.scheduler import MemScheduler
 
                 made = MemScheduler(self._store, self._memory, self._searcher, self._clock, first=self.count_uses)
                 if self._model is None:
                     made.leave("preferences")
                 else:
-                    made.register(preferences_kind(self._model))
+                    for kind in (preferences_kind, deduplicate, conflicts):
+                        made.register(kind(self._model))
                 self._scheduler = made
         return self._scheduler
 

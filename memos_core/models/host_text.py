@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Final
 
@@ -93,6 +94,34 @@ def load_text_model(model: object) -> TextModel:
         raise InvalidConfig(f"the model {model!r} cannot be loaded: {error}") from error
     made = callable(found) and not any(callable(getattr(found, each, None)) for each in ("complete", "invoke"))
     return as_text_model(found() if made or isinstance(found, type) else found)
+
+
+class LateTextModel:
+    """A text model that is loaded when it is first asked, by whoever asks it.
+
+    Args:
+        model: as for `load_text_model`.
+
+    Raises:
+        InvalidConfig: it is neither a model nor an import path. Where an import path leads nowhere, asking raises that.
+    """
+
+    def __init__(self, model: object) -> None:
+        check_text_model(model)
+        self._model = model
+
+    @cached_property
+    def _loaded(self) -> TextModel:
+        return load_text_model(self._model)
+
+    @property
+    def identity(self) -> str:
+        """Of the model."""
+        return self._loaded.identity
+
+    def complete(self, prompt: str) -> str:
+        """Its answer."""
+        return self._loaded.complete(prompt)
 
 
 def _text_of(answer: Any) -> str:

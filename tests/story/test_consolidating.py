@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from telling import texts
@@ -266,6 +267,21 @@ def test_a_model_is_asked_and_its_name_and_the_hash_of_the_prompt_are_kept(mos: 
     mos.scheduler.submit("deduplicate", {"cosine": 0.6}, cube="alice")
     mos.scheduler.run_pending()
     assert len(model.asked) == 1, "it is asked once"
+
+
+def test_the_model_that_a_store_is_opened_with_is_asked(tmp_path: Path) -> None:
+    model = Scripted(json.dumps({"both": False, "holds": "later"}))
+    with MOS.open(tmp_path, model=model) as mos:
+        mos.session("alice").add(["The code of the door is 4711.", "The code of the door is 1234."])
+        assert run(mos, "conflicts") == {"proposed": 1}
+        assert len(model.asked) == 1
+        assert proposals(mos)[0].payload["holds"] == "later"
+    with MOS.open(tmp_path, model="no_such_module:model") as mos:  # it is followed when it is needed
+        assert run(mos, "conflicts") == {"proposed": 0}
+        mos.session("alice").add("The code of the door is 9999.")
+        job = mos.scheduler.submit("conflicts", cube="alice")
+        mos.scheduler.run_pending()
+        assert "no_such_module" in str(job.error())
 
 
 @pytest.mark.parametrize(

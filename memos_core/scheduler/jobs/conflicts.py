@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from memos_core.lifecycle.consolidation import contradictions
+from memos_core.models.host_text import LateTextModel
 from memos_core.protocols.models import TextModel
 from memos_core.scheduler.asking import ask, prompt_hash
 from memos_core.scheduler.jobs.consolidating import (
@@ -47,8 +48,9 @@ class Conflict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("holds is earlier, later or unclear")
 
 
-def conflicts(model: TextModel | None = None) -> JobKind:
-    """The kind of job; with a model (`mos.scheduler.register(conflicts(model))`) it is asked about each candidate."""
+def conflicts(model: object = None) -> JobKind:
+    """The kind of job; with a model (as for `MOS.open`, which registers it) it is asked about each candidate."""
+    asked_model = None if model is None else LateTextModel(model)
 
     def run(context: JobContext) -> object:
         row = context.cube
@@ -59,9 +61,9 @@ def conflicts(model: TextModel | None = None) -> JobKind:
         by_ids = {(a.id, b.id): (a, b) for a, b in pairs}
         every = unknown(context, row, [_proposed(a, b) for a, b in pairs])
         proposals = every[:AT_ONCE]
-        if model is not None:
+        if asked_model is not None:
             asked = [(draft, *by_ids[tuple(draft.payload["ids"])]) for draft in proposals]
-            proposals = [_asked(context, model, draft, a, b) for draft, a, b in asked]
+            proposals = [_asked(context, asked_model, draft, a, b) for draft, a, b in asked]
         context.returns({"proposed": len(proposals)})
         context.check()
         with context.transaction(action="conflicts") as transaction:

@@ -16,6 +16,7 @@ import numpy as np
 from memos_core.cube import MemCube
 from memos_core.errors import VersionConflict
 from memos_core.lifecycle.consolidation import beside_words, exact_groups, normalised, takes_part
+from memos_core.models.host_text import LateTextModel
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
 from memos_core.scheduler.asking import ask, prompt_hash
@@ -56,8 +57,9 @@ class Sameness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
-def deduplicate(model: TextModel | None = None) -> JobKind:
-    """The kind of job; with a model (`mos.scheduler.register(deduplicate(model))`) it is asked about near duplicates."""
+def deduplicate(model: object = None) -> JobKind:
+    """The kind of job; with a model (as for `MOS.open`, which registers it) it is asked about near duplicates."""
+    asked_model = None if model is None else LateTextModel(model)
 
     def run(context: JobContext) -> object:
         row = context.cube
@@ -77,10 +79,10 @@ def deduplicate(model: TextModel | None = None) -> JobKind:
             near = [(group[0], other, 1.0) for group in groups for other in group[1:]] + near
             groups = []
         proposals = unknown(context, row, [_proposed(a, b, cosine) for a, b, cosine in near])[:AT_ONCE]
-        if model is not None:
+        if asked_model is not None:
             by_ids = {(a.id, b.id): (a, b) for a, b, _ in near}
             asked = [(draft, *by_ids[tuple(draft.payload["ids"])]) for draft in proposals]
-            proposals = [_asked(context, model, draft, a, b) for draft, a, b in asked]
+            proposals = [_asked(context, asked_model, draft, a, b) for draft, a, b in asked]
         some, more = groups[:AT_ONCE], len(groups) > AT_ONCE or len(proposals) == AT_ONCE
         merged = sum(len(group) - 1 for group in some)
         context.returns({"merged": merged, "proposed": len(proposals)})

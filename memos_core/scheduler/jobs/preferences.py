@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from memos_core.cube import MemCube
 from memos_core.errors import Conflict, InvalidConfig
 from memos_core.governance.redacting import Rules, on_write, redacted_drafts
-from memos_core.models.host_text import load_text_model
+from memos_core.models.host_text import LateTextModel
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.preference import (
     ACTION,
@@ -55,15 +54,12 @@ def preferences(model: object) -> JobKind:
     Args:
         model: as for `MOS.open`; an import path is followed when the first job runs. With None jobs fail, and say why.
     """
-
-    @cache
-    def loaded() -> TextModel:
-        if model is None:
-            raise InvalidConfig("finding preferences takes a text model: open the store with model=...")
-        return load_text_model(model)
+    asked = None if model is None else LateTextModel(model)
 
     def run(context: JobContext) -> object:
-        return _Run(context, loaded()).run() if context.cube is not None else {"gone": True}
+        if asked is None:
+            raise InvalidConfig("finding preferences takes a text model: open the store with model=...")
+        return _Run(context, asked).run() if context.cube is not None else {"gone": True}
 
     return JobKind(name=NAME, run=run, ordered=True, priority=-1, first_wait=2.0)
 
