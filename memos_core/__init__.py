@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from memos_core.errors import MemosError
     from memos_core.filters import F
     from memos_core.mos import MOS, CubeInfo
+    from memos_core.plaintext.added import Added
     from memos_core.session import Session
     from memos_core.types.access import Actor, Grant, Right
     from memos_core.types.inputs import Document, Draft, Message
     from memos_core.types.items import Hit, Hits, LifecycleState, Link, MemoryItem, Page, Provenance, SourceRef, Version
-    from memos_core.view import Added, CompositeView
+    from memos_core.view import CompositeView
 
 _HOMES = {
     "aio": ("AsyncMOS", "AsyncSession"),
@@ -35,6 +36,7 @@ _HOMES = {
     "errors": ("MemosError",),
     "filters": ("F",),
     "mos": ("MOS", "CubeInfo"),
+    "plaintext.added": ("Added",),
     "session": ("Session",),
     "types.access": ("Actor", "Grant", "Right"),
     "types.inputs": ("Document", "Draft", "Message"),
@@ -49,7 +51,7 @@ _HOMES = {
         "SourceRef",
         "Version",
     ),
-    "view": ("Added", "CompositeView"),
+    "view": ("CompositeView",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, Ty
 from memos_core.context import Context
 from memos_core.errors import QueueFull, StoreClosed
 from memos_core.mos import MOS
+from memos_core.plaintext.added import Added
 from memos_core.plaintext.commit import Overtaken
 from memos_core.plaintext.later import Adding
 from memos_core.plaintext.reembed import Progress
@@ -26,7 +27,7 @@ from memos_core.types.access import Actor
 from memos_core.types.checks import checked_flag, checked_patience, checked_wait
 from memos_core.types.items import Hits
 from memos_core.types.jobs import JobState
-from memos_core.view import ROOM_PAUSE, Added
+from memos_core.writing import ROOM_PAUSE
 
 if TYPE_CHECKING:
     from memos_core.operations.restore import Restored

@@ -14,7 +14,7 @@ from memos_core.cli.values import parse_metadata, parse_time, text_or_stdin
 from memos_core.errors import InvalidText
 
 if TYPE_CHECKING:
-    from memos_core.view import Added
+    from memos_core.plaintext.added import Added
 
 _EXAMPLES: Final = """
 Examples:

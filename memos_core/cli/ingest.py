@@ -23,9 +23,9 @@ from memos_core.cli.values import parse_metadata
 from memos_core.errors import InvalidInput, MissingPackage, ReadingFailed
 
 if TYPE_CHECKING:
+    from memos_core.plaintext.added import Added
     from memos_core.session import Session
     from memos_core.types.inputs import Draft
-    from memos_core.view import Added
 
 STDIN: Final = "-"
 _CHATS: Final = frozenset({".json", ".jsonl", ".ndjson", ".jsonlines"})

@@ -21,7 +21,7 @@ async def mos(tmp_path: Path) -> AsyncIterator[AsyncMOS]:
 
 
 def public(kind: type) -> dict[str, Any]:
-    return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+    return {name: inspect.getattr_static(kind, name) for name in dir(kind) if not name.startswith("_")}
 
 
 def call_of(method: Any) -> list[tuple[str, Any, Any]]:

@@ -178,7 +178,11 @@ CUBE_CALLS: dict[str, Callable[[MemCube], Any]] = {
 
 
 def _public(kind: type) -> set[str]:
-    return {name for name, value in vars(kind).items() if inspect.isfunction(value) and not name.startswith("_")}
+    return {
+        name
+        for name in dir(kind)
+        if not name.startswith("_") and inspect.isfunction(inspect.getattr_static(kind, name))
+    }
 
 
 def test_no_method_is_forgotten_below() -> None:
