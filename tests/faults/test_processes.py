@@ -3,7 +3,9 @@ stops the others from writing."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from conftest import Rounds
 from worker import Worker
 from writers import opened
+
+from memos_core.errors import CubeNotFound
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600), pytest.mark.xdist_group("processes")]
 
@@ -46,6 +50,42 @@ def test_what_one_process_has_written_all_others_know_at_once(workers: list[Work
         if turn % 2:
             assert workers[(turn + 2) % WRITERS].ask("delete", id=id) == 1
             assert told(workers, "search", query=f"token{turn}") == [[]] * 6
+
+
+def test_rights_and_rules_that_others_change_hold_at_once_where_somebody_writes_all_the_time(
+    workers: list[Worker], store: Path, rounds: Rounds
+) -> None:
+    """What a process knows of rights and rules it keeps across its own commits: it must not keep it across those of others."""
+    assert workers[0].ask("add", text="There is a cube.")
+    over = threading.Event()
+
+    def write(number: int) -> int:
+        session, count = mos.session(f"writer{number}"), 0
+        while not over.is_set():
+            session.add(f"number {count}", wait=bool(count % 2))
+            count += 1
+        return count
+
+    with opened(store) as mos, ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(write, number) for number in range(2)]
+        try:
+            for turn in range(rounds(15, 1000)):
+                other, mail = workers[turn % WRITERS], f"otto{turn}@example.org"
+                other.ask("share", with_="eve")
+                eve = mos.session("eve", read_from=["ann"], write_to=[])
+                assert eve.search("cube")
+                other.ask("unshare", with_="eve")
+                with pytest.raises(CubeNotFound):
+                    eve.search("cube")
+                with pytest.raises(CubeNotFound):
+                    mos.session("eve", read_from=["ann"], write_to=[])
+                other.ask("policy", redact=["email"] if turn % 2 else [])
+                (item,) = mos.session("ann").add(f"Write to {mail}.")
+                assert (mail in item.text) == (turn % 2 == 0)
+        finally:
+            over.set()
+        assert all(each.result() > 0 for each in writing)
+        workers[0].ask("policy", redact=[])
 
 
 def told(workers: list[Worker], do: str, **what: str) -> list[object]:

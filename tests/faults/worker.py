@@ -12,6 +12,7 @@ import numpy as np
 from writers import opened
 
 from memos_core import MOS
+from memos_core.types.cube_policy import CubePolicy
 
 
 class Worker:
@@ -95,6 +96,15 @@ class _Commands:
         while cube.stats()["changes"] < until:
             counts.append(len(self.ann.search("remembers", top_k=5000, without=["dense", "near", "late"])))
         return counts
+
+    def share(self, with_: str) -> None:
+        self.mos.share("ann", with_=with_)
+
+    def unshare(self, with_: str) -> None:
+        self.mos.unshare("ann", with_=with_)
+
+    def policy(self, redact: list[str]) -> None:
+        self.mos.cube("ann").set_policy(CubePolicy(redact=tuple(redact)))  # type: ignore[arg-type]
 
     def verify(self) -> list[str]:
         return [finding.what for finding in self.mos.verify()]
