@@ -87,7 +87,7 @@ class Transaction(Protocol):
         """File jobs, which are there when this is committed, and only then; the ids, in order."""
 
     def has_room(self, most: int) -> bool:
-        """Whether fewer than so many jobs wait; those that are for later do not count."""
+        """Whether fewer than so many jobs wait; those that are for later do not count, nor those with a key."""
 
     def end_jobs(self, done: Sequence[Done]) -> None:
         """End jobs together with everything else that this transaction does.

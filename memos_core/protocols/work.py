@@ -64,9 +64,6 @@ class JobStore(Protocol):
     def get(self, ids: Sequence[int]) -> dict[int, Job]:
         """Jobs by id; those that there are not are left out."""
 
-    def waiting(self, *, at_most: int) -> int:
-        """How many jobs wait, as far as it is worth counting: at most so many."""
-
     def next_at(self, kinds: Collection[str] | None = None) -> int | None:
         """When the next job may run or a lease runs out, microseconds since 1970; None where there is none."""
 

@@ -394,7 +394,6 @@ class JobStoreContract(StoreTests):
         assert (b.kind, b.oldest, b.wait) == ("b", 14.0, None)
         clock.go(_LEASE)
         assert store.jobs.stats()[0].late == 1
-        assert store.jobs.waiting(at_most=5) == 1
 
     def test_a_busy_kind_hides_no_other_in_the_numbers(self, store: RecordStore, clock: Clock) -> None:
         store.jobs.enqueue([job("rare")])

@@ -191,6 +191,7 @@ def test_what_is_for_later_takes_no_room_until_its_time_has_come(mos: MOS, clock
     set_max_pending(mos.store, 3)
     mos.scheduler.every("retain", 3600, cube="alice")
     mos.store.jobs.enqueue([NewJob(kind="x", run_at=micros(clock()) + n * 60_000_000) for n in (60, 60, 90)])
+    mos.store.jobs.enqueue([NewJob(kind="x", key=f"one of a kind {n}") for n in range(9)])
     assert alice.add("one", wait=False).status() == "pending"
     assert alice.add("two", wait=False).status() == "pending"
     clock.go(3600)  # two of them are due now, beside the two that waited

@@ -396,26 +396,31 @@ class JobRows:
         self.settle(stopped)
 
     def count(self, at_most: int) -> int:
-        """How many jobs wait whose time has come, and that no other one of their lane comes before, at most so many."""
+        """How many jobs wait that can pile up, at most so many: their time has come, no other one of their lane comes before,
+        and they have no key, of which one waits at most.
+        """
         due = (J.run_at <= bindparam("now")) | (J.attempts > 0)
         found = self._statements.run(
             self._connection,
             "count jobs",
             lambda: select(func.count()).select_from(
-                select(J.job).where(READY, due).limit(bindparam("most")).subquery()
+                select(J.job).where(READY, due, J.key.is_(None)).limit(bindparam("most")).subquery()
             ),
             {"most": at_most, "now": self._now},
         )
         return int(found.value())
 
     def scheduled(self, at_most: int) -> int:
-        """How many jobs run or are for later, at most so many: those that may come to wait without being filed again."""
+        """How many of these run or are for later, at most so many: they may come to wait without being filed again."""
         later = (J.run_at > bindparam("now")) & (J.attempts == 0)
         found = self._statements.run(
             self._connection,
             "scheduled jobs",
             lambda: select(func.count()).select_from(
-                select(J.job).where((J.state == "running") | (READY & later)).limit(bindparam("most")).subquery()
+                select(J.job)
+                .where((J.state == "running") | (READY & later), J.key.is_(None))
+                .limit(bindparam("most"))
+                .subquery()
             ),
             {"most": at_most, "now": self._now},
         )

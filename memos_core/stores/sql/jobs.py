@@ -264,11 +264,6 @@ class SqlJobs:
 
         return self._database.repeated(ask)
 
-    def waiting(self, *, at_most: int) -> int:
-        """How many jobs wait, as far as it is worth counting: at most so many."""
-        with self._database.reading() as connection:
-            return JobRows(connection, self._statements, self._database, micros(self._now())).count(at_most)
-
     def next_at(self, kinds: Collection[str] | None = None) -> int | None:
         """When the next job may run or a lease runs out, microseconds since 1970; None where there is none."""
         with self._database.reading() as connection:
