@@ -74,25 +74,33 @@ def _position(item: object) -> int:
     return int(source.position)
 
 
-def test_workers_and_writers_killed_at_any_moment(forge: Forge, where: str, tmp_path: Path, rounds: Rounds) -> None:
-    kills, chance = rounds(18, 400), random.Random(5)
-    with opened(where, str(tmp_path / "cache0")) as mos:
+def killed(
+    forge: Forge, where: str, folder: Path, kills: int, *, seed: int, work: str, write: str, batch: int
+) -> dict[str, Path]:
+    """Two workers and two writers, one of whom is killed so many times, and replaced; the logs of the writers by name.
+
+    Args:
+        work, write: what they do, in the words of the forge.
+        batch: how much a writer does in its life.
+    """
+    chance = random.Random(seed)
+    with opened(where, str(folder / "cache0")) as mos:
         mos.session("ann").add("There is a cube.")
-    logs = {name: tmp_path / f"{name}.log" for name in ("x", "y")}
+    logs = {name: folder / f"{name}.log" for name in ("x", "y")}
     first = dict.fromkeys(logs, 0)
 
     def new_writer(name: str) -> int:
         first[name] += 100
-        return forge.start("file", where, str(tmp_path / f"cache-{name}"), name, first[name], _BATCH, str(logs[name]))
+        return forge.start(write, where, str(folder / f"cache-{name}"), name, first[name], batch, str(logs[name]))
 
-    workers = [forge.start("work", where, str(tmp_path / f"cache{n}")) for n in range(2)]
+    workers = [forge.start(work, where, str(folder / f"cache{n}")) for n in range(2)]
     writers = {name: new_writer(name) for name in logs}
     for _ in range(kills):
         pause(chance.uniform(0.02, 0.6))
         victim = chance.randrange(4)
         if victim < 2:
             forge.kill(workers[victim])
-            workers[victim] = forge.start("work", where, str(tmp_path / f"cache{victim}"))
+            workers[victim] = forge.start(work, where, str(folder / f"cache{victim}"))
         else:
             name = list(logs)[victim - 2]
             forge.kill(writers[name])
@@ -103,6 +111,11 @@ def test_workers_and_writers_killed_at_any_moment(forge: Forge, where: str, tmp_
         pause(0.05)
     for process in workers:
         forge.kill(process)
+    return logs
+
+
+def test_workers_and_writers_killed_at_any_moment(forge: Forge, where: str, tmp_path: Path, rounds: Rounds) -> None:
+    logs = killed(forge, where, tmp_path, rounds(18, 400), seed=5, work="work", write="file", batch=_BATCH)
     check(where, tmp_path / "cache0", logs)
 
 
@@ -132,34 +145,7 @@ def test_four_processes_do_all_of_it_once_and_in_order(
 def test_preferences_are_found_once_in_all_that_was_said(
     forge: Forge, where: str, tmp_path: Path, rounds: Rounds
 ) -> None:
-    kills, chance = rounds(8, 150), random.Random(11)
-    with opened(where, str(tmp_path / "cache0")) as mos:
-        mos.session("ann").add("There is a cube.")
-    logs = {name: tmp_path / f"{name}.log" for name in ("x", "y")}
-    first = dict.fromkeys(logs, 0)
-
-    def new_writer(name: str) -> int:
-        first[name] += 100
-        return forge.start("say", where, str(tmp_path / f"cache-{name}"), name, first[name], 12, str(logs[name]))
-
-    workers = [forge.start("like", where, str(tmp_path / f"cache{n}")) for n in range(2)]
-    writers = {name: new_writer(name) for name in logs}
-    for _ in range(kills):
-        pause(chance.uniform(0.05, 0.6))
-        victim = chance.randrange(4)
-        if victim < 2:
-            forge.kill(workers[victim])
-            workers[victim] = forge.start("like", where, str(tmp_path / f"cache{victim}"))
-        else:
-            name = list(logs)[victim - 2]
-            forge.kill(writers[name])
-            writers[name] = new_writer(name)
-    until = time.monotonic() + 60
-    while not all(forge.ended(process) for process in writers.values()):
-        assert time.monotonic() < until, "a writer is stuck"
-        pause(0.05)
-    for process in workers:
-        forge.kill(process)
+    logs = killed(forge, where, tmp_path, rounds(8, 150), seed=11, work="like", write="say", batch=12)
     ahead = timedelta(seconds=2 * LEASE + 4000)
     with opened(where, str(tmp_path / "cache0"), now=lambda: utc_now() + ahead, model=Liking()) as mos:
         while mos.scheduler.run_pending():
