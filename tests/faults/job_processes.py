@@ -42,8 +42,9 @@ def opened(where: str, cache: str, **options: Any) -> MOS:
     return MOS.open(where, cache=cache, embedder="hashing", deadline=60.0, **options)
 
 
-def work(where: str, cache: str) -> None:
+def work(where: str, cache: str, lease: float = LEASE) -> None:
     """Do what there is to do, for ever."""
+    worker.LEASE = lease  # type: ignore[misc]
     with opened(where, cache) as mos:
         mos.scheduler.start(2)
         while True:

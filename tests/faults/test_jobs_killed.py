@@ -126,7 +126,8 @@ def test_four_processes_do_all_of_it_once_and_in_order(
     with opened(where, str(tmp_path / "cache0")) as mos:
         mos.session("ann").add("There is a cube.")
     logs = {"x": tmp_path / "x.log"}
-    workers = [forge.start("work", where, str(tmp_path / f"cache{n}")) for n in range(4)]
+    usual = 60.0  # seconds: nobody is killed here, and a machine may be busy
+    workers = [forge.start("work", where, str(tmp_path / f"cache{n}"), usual) for n in range(4)]
     writer = forge.start("file", where, str(tmp_path / "cache-x"), "x", 0, count, str(logs["x"]))
     until = time.monotonic() + 60 + count
     with opened(where, str(tmp_path / "cache0")) as mos:
