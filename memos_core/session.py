@@ -326,12 +326,13 @@ class Session(ChangingSession):
         both = listed(pins | likes, _STANDING)
         if both.cursor is None:
             pinned = [item for item in both if PINNED in item.tags][:_CONTEXT_HITS]
-            liked = sorted(
-                (item for item in both if item.type == PREFERENCE), key=lambda item: item.updated_at, reverse=True
-            )
+            likes_of_all = (item for item in both if item.type == PREFERENCE)
+            liked = sorted(likes_of_all, key=lambda item: (item.updated_at, item.seq), reverse=True)
         else:  # too many to be read together
             pinned = listed(pins, _CONTEXT_HITS)
-            liked = listed(likes, _CONTEXT_HITS, "updated", True)
+            own = F.metadata.person == self.actor.id
+            mine = listed(likes & own, _CONTEXT_HITS, "updated", True)
+            liked = [*mine, *listed(likes & ~own, _CONTEXT_HITS, "updated", True)]
         return pinned, sorted(liked, key=lambda item: item.metadata.get("person") != self.actor.id)  # stable
 
     def preferences(

@@ -76,7 +76,7 @@ def draft_of(found: Preference, reader: str | None, model: str, prompt_hash: str
         },
         payload={"quote": found.quote} if found.quote else None,
         source=SourceRef(speaker=found.person),
-        derived_from=tuple((source.id, source.version) for source in found.sources),
+        derived_from=tuple((each.id, each.version) for each in found.ground),
         private_to=reader,
         model=model,
         prompt_hash=prompt_hash,
@@ -92,12 +92,14 @@ class Place(msgspec.Struct, frozen=True):
         record: its newest version.
         held: whether a legal hold covers it.
         deleted: number of the change that deleted what bore it last; 0 where nothing did.
+        deleted_at: when that was, microseconds since 1970.
     """
 
     head: Head | None = None
     record: Record | None = None
     held: bool = False
     deleted: int = 0
+    deleted_at: int = 0
 
 
 def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[Done, Put] | Left:
@@ -114,7 +116,7 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     if head is None or record is None or record.body is None:
         if withdrawn:
             return "nothing to withdraw"
-        if found.seq <= place.deleted:
+        if found.seq <= place.deleted or found.at < from_micros(place.deleted_at):
             return "older"
         return "added", Put(id=new_id, op="add", text=draft.text, body=body_of(draft), state=draft.state)
     body = record.body
@@ -124,9 +126,10 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     if withdrawn:
         return _withdrawn(draft, head, record, body)
     same = _says_the_same(record, draft)
-    if same and record.state is draft.state:
+    if same and record.state is draft.state and not _ends_sooner(body, draft):
         return "known"
-    sources = _joined(body, draft) if same else draft.derived_from
+    together = same and body.expires_at == draft.expires_at  # else it would end with what ends first
+    sources = _joined(body, draft) if together else draft.derived_from
     changed = msgspec.structs.replace(
         body_of(draft),
         key=body.key,
@@ -206,6 +209,11 @@ def _says_the_same(record: Record, draft: Draft) -> bool:
         and normalised(record.text or "") == normalised(draft.text)
         and _polarity(record.body) == draft.metadata.get("polarity")
     )
+
+
+def _ends_sooner(body: Body, draft: Draft) -> bool:
+    """Whether what stands there ends before what is said now."""
+    return body.expires_at is not None and (draft.expires_at is None or draft.expires_at > body.expires_at)
 
 
 def _polarity(body: Body) -> object:

@@ -6,7 +6,6 @@ messages that it was shown, of the user's own, and quotes them word by word. Not
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,6 +22,7 @@ MOST_LETTERS: Final = 24_000  # of the messages in a prompt (about 6,000 tokens)
 LONGEST_MESSAGE: Final = 6_000  # letters of a message that are shown
 LONGEST_STATEMENT: Final = 400
 LONGEST_TOPIC: Final = 80
+MOST_BELIEVED: Final = 200  # preferences of one answer; a prompt shows 40 new messages
 _NO_SPACES: Final = 0x2E80  # from this character on scripts mostly write words without spaces between them
 _FEWEST: Final = 2  # words of a quote; one alone stands in nearly every message
 
@@ -110,6 +110,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
         at: when it was last said.
         seq: the newest change that holds a message of it.
         sources: the messages, in order; the user's alone.
+        around: what else it rests on: the assistant's words, and others', that were named beside them.
     """
 
     topic: str
@@ -122,6 +123,12 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     seq: int
     sources: tuple[Shown, ...]
+    around: tuple[Shown, ...] = ()
+
+    @property
+    def ground(self) -> tuple[Shown, ...]:
+        """All that it rests on."""
+        return (*self.sources, *self.around)
 
 
 def prompt_for(messages: Sequence[Shown], known: Sequence[str]) -> str:
@@ -167,7 +174,7 @@ def judge(said: Said, shown: Mapping[int, Shown]) -> Preference | Reason:
     topic, statement = " ".join(said.topic.split()), " ".join(said.statement.split())
     if not topic_of(topic) or not any(map(str.isalnum, statement)):
         return "empty"
-    if len(statement) > LONGEST_STATEMENT or not _storable(statement, said.quote, topic):
+    if max(len(statement), len(topic)) > LONGEST_STATEMENT or not _storable(statement, said.quote, topic):
         return "not understood"
     numbers = sorted(set(said.messages))
     if not numbers or any(number not in shown for number in numbers):
@@ -199,6 +206,7 @@ def judge(said: Said, shown: Mapping[int, Shown]) -> Preference | Reason:
         at=last.at,
         seq=max(source.seq for source in sources),
         sources=sources,
+        around=tuple(shown[number] for number in numbers if shown[number].role != USER),
     )
 
 
@@ -225,7 +233,8 @@ def _cut(words: str, at: int) -> bool:
 def telling(quote: str) -> bool:
     """Whether a quote says anything: at least two words, or so many letters of a script without spaces."""
     spaceless = sum(character.isalnum() and ord(character) >= _NO_SPACES for character in quote)
-    return len(re.findall(r"\w+", quote)) + spaceless // 2 >= _FEWEST
+    words = sum(any(map(str.isalnum, word)) for word in quote.split())  # "don't" is one
+    return words + spaceless // 2 >= _FEWEST
 
 
 def _storable(*texts: str) -> bool:

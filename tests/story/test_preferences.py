@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from liking import Ruled, assistant, by_rules, found_by, only, result, shown, told, user
+from liking import Ruled, assistant, by_rules, found_by, only, result, saying, shown, told, user
 from telling import texts
 
 from memos_core import MOS, AsyncMOS, Document, Draft, F, LifecycleState, Session, SourceRef
@@ -194,6 +195,45 @@ def test_what_belongs_to_no_conversation_is_read_too(mos: MOS) -> None:
     assert sorted(told(alice)) == [("alice dislikes rain.", "activated"), ("alice likes tea.", "activated")]
 
 
+def test_many_messages_that_come_in_again_are_read_in_parts_too(mos: MOS, alice: Session, model: Ruled) -> None:
+    alice.add([user(f"Day {n}.", id=f"m{n}") for n in range(60)])
+    mos.scheduler.run_pending()
+    model.asked.clear()
+    alice.add([user(f"I love topic{n}. " + "blah " * 200, id=f"m{n}") for n in range(60)])
+    mos.scheduler.run_pending()
+    assert max(map(len, model.asked)) < MOST_LETTERS + 8_000
+    asked = [m["text"] for prompt in model.asked for m in shown(prompt)["messages"] if m["new"]]
+    assert [text.split(".")[0] for text in asked] == [f"I love topic{n}" for n in range(60)], (
+        "all of it, once, in order"
+    )
+    assert len(alice.preferences()) == 60
+
+
+def test_what_no_search_may_find_is_neither_asked_about_nor_told(mos: MOS, alice: Session, model: Ruled) -> None:
+    alice.add(user("I love extraordinary teapots."), indexed=False)
+    assert found_by(mos) == []
+    alice.add(user("I love rain."))
+    mos.scheduler.run_pending()
+    assert [m["text"] for m in shown(model.asked[0])["messages"]] == ["I love rain."]
+    assert told(alice) == [("alice likes rain.", "activated")]
+
+
+def test_topics_that_somebody_else_wrote_fill_no_prompt(mos: MOS, alice: Session, model: Ruled) -> None:
+    alice.add(Draft(text="x", type="preference", metadata={"topic": "so much " * 10_000, "person": "alice"}))
+    alice.add(Draft(text="y", type="preference", metadata={"topic": "?!", "person": "alice"}))
+    alice.add(user("I love tea."))
+    mos.scheduler.run_pending()
+    assert len(model.asked[0]) < 3_000
+    assert len(shown(model.asked[0])["known"]) == 1
+
+
+def test_a_model_that_runs_on_fills_no_cube(mos: MOS, alice: Session, model: Ruled) -> None:
+    tea = json.loads(saying()(""))["preferences"][0]
+    model.answers = lambda _: json.dumps({"preferences": [{**tea, "topic": f"tea {n}"} for n in range(3_000)]})
+    alice.add(user("I love tea."))
+    assert result(mos) == {"read": 1, "added": 200, "dropped": {"too many": 2_800}}
+
+
 # -- models that misbehave -------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +393,8 @@ def test_preferences_take_a_model(tmp_path: Path) -> None:
         MOS.open(tmp_path / "a", model=object(), preferences=True)
     with pytest.raises(InvalidConfig, match="no import path"):
         MOS.open(tmp_path / "a", model="a model", preferences=True)
+    with pytest.raises(InvalidConfig, match="True or False"):
+        MOS.open(tmp_path / "a", model=Ruled(), preferences="no")  # type: ignore[arg-type]
     with pytest.raises(InvalidConfig, match="preferences_after"):
         MOS.open(tmp_path / "a", preferences_after=3)
     with pytest.raises(InvalidConfig, match="preferences_after"):

@@ -14,6 +14,7 @@ from memos_core import MOS, Draft, F, LifecycleState, Session
 from memos_core.errors import StateConflict
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.scheduler.clock import ManualClock
+from memos_core.types.cube_policy import CubePolicy
 
 
 @pytest.fixture
@@ -124,6 +125,52 @@ def test_what_is_frozen_on_hold_or_somebody_elses_is_left_alone(mos: MOS, alice:
         alice.update(by_topic["tea"].id, text="x")
 
 
+def test_said_again_for_good_it_does_not_end(mos: MOS, alice: Session, clock: ManualClock) -> None:
+    first = alice.add(user("I love tea."), expires_at=clock() + timedelta(days=1))
+    mos.scheduler.run_pending()
+    again = alice.add(user("Really, I love tea."))
+    mos.scheduler.run_pending()
+    assert only(alice).provenance.derived_from == ((again.id, 1),), f"and no more on {first.id}, which ends"
+    clock.go(2 * 86_400)
+    assert told(alice) == [("alice likes tea.", "activated")]
+    alice.add(user("I hate rain."), expires_at=clock() + timedelta(days=1))
+    mos.scheduler.run_pending()
+    clock.go(2 * 86_400)
+    assert len(told(alice)) == 1
+    alice.add(user("I hate rain."))
+    mos.scheduler.run_pending()
+    assert len(told(alice)) == 2, "nor is it lost, if it is said again after its end"
+    alice.add(user("I love tea."), expires_at=clock() + timedelta(days=1))
+    assert result(mos)["dropped"] == {"known": 1}
+    clock.go(2 * 86_400)
+    assert len(told(alice)) == 2
+
+
+def test_what_was_deleted_is_not_brought_back_by_an_old_chat(mos: MOS, alice: Session, clock: ManualClock) -> None:
+    clock.go(365 * 86_400)
+    alice.add(user("I love tea."))
+    mos.scheduler.run_pending()
+    clock.go(60)
+    alice.delete(only(alice).id)
+    clock.go(60)
+    alice.add(user("I love tea.", at=(clock() - timedelta(days=300)).isoformat()), conversation="imported")
+    assert result(mos)["dropped"] == {"older": 1}
+    alice.add(user("Once more I love tea."))
+    assert result(mos)["added"] == 1
+
+
+def test_what_every_context_tells_is_not_put_away_as_hardly_used(mos: MOS, alice: Session, clock: ManualClock) -> None:
+    alice.add(user("I love tea."))
+    mos.scheduler.run_pending()
+    mos.cube("alice").set_policy(CubePolicy(archive_below=10.0, archive_after_days=30))
+    clock.go(120 * 86_400)
+    assert "likes tea" in alice.context("What is the weather like?").stable
+    mos.scheduler.submit("archive_cold", cube="alice")
+    mos.scheduler.run_pending()
+    assert told(alice) == [("alice likes tea.", "activated")]
+    assert alice.list(where=F.type == "message") == [], "but what was said"
+
+
 # -- what nobody has said --------------------------------------------------------------------------------------------------
 
 
@@ -182,10 +229,10 @@ def test_what_a_model_makes_up_is_dropped_and_counted(mos: MOS, alice: Session, 
     assert alice.preferences(include=list(LifecycleState)) == []
 
 
-@pytest.mark.parametrize("said", [{"quote": ""}, {"quote": "I"}, {"explicit": False}])
+@pytest.mark.parametrize("said", [{"quote": ""}, {"quote": "I"}, {"quote": "don't"}, {"explicit": False}])
 def test_what_cannot_be_proved_is_not_activated(mos: MOS, alice: Session, model: Ruled, said: dict[str, Any]) -> None:
     model.answers = saying(**said)
-    alice.add(user("I love tea."))
+    alice.add(user("I love tea, don't I?"))
     assert result(mos)["added"] == 1
     assert only(alice, "generated").state is LifecycleState.GENERATED
     assert alice.preferences() == []
@@ -259,3 +306,8 @@ def test_one_s_own_go_before_others(mos: MOS, clock: ManualClock) -> None:
     stable = bob.context("what?", max_tokens=120).stable
     assert "bob likes" in stable
     assert "carol likes" not in stable
+    for part in range(6):  # more than are read together
+        mos.session("carol", write_to=["team"]).add([user(f"I love more{part}x{n}.") for n in range(40)])
+        mos.scheduler.run_pending()
+        clock.go(60)
+    assert bob.context("what?", max_tokens=120).stable == stable

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from liking import Ruled, by_rules, found_by, only, result, saying, shown, told, user
+from liking import Ruled, assistant, by_rules, found_by, only, result, saying, shown, told, user
 from telling import texts
 
 from memos_core import MOS, LifecycleState, Session
@@ -72,6 +72,28 @@ def test_preferences_are_erased_with_what_they_were_made_from(tmp_path: Path, mo
         assert alice.preferences(include=list(LifecycleState)) == []
         assert mos.verify_erased(texts=[talk, "preference:alice:rain"]) == []
         assert mos.verify() == []
+
+
+def test_preferences_are_erased_with_the_question_that_they_answer(mos: MOS, alice: Session, model: Ruled) -> None:
+    added = alice.add([assistant("Cocktails with Bob Miller?"), user("Oh yes, I love that.")])
+    model.answers = saying(
+        messages=[1, 2], topic="cocktails", statement="Loves cocktails with Bob Miller.", quote="I love that"
+    )
+    mos.scheduler.run_pending()
+    assert {id for id, _ in only(alice).provenance.derived_from} == set(added.ids)
+    alice.erase(added.ids[0], reason="Bob asked for it")
+    assert told(alice, *LifecycleState) == []
+
+
+def test_nothing_is_made_of_a_question_that_has_gone_meanwhile(mos: MOS, alice: Session, model: Ruled) -> None:
+    added = alice.add([assistant("Cocktails with Bob Miller?"), user("Oh yes, I love that.")])
+
+    def meanwhile(_: str) -> str:
+        alice.erase(added.ids[0], reason="Bob asked for it")
+        return saying(messages=[1, 2], statement="Loves cocktails with Bob Miller.", quote="I love that")("")
+
+    model.answers = meanwhile
+    assert result(mos)["dropped"] == {"source gone": 1}
 
 
 def test_who_is_erased_takes_their_preferences_along(mos: MOS) -> None:

@@ -82,12 +82,15 @@ def test_words_that_do_not_are_made_up(case: str) -> None:
     assert judge(said(quote=quote), {1: message(text=text)}) == "made up"
 
 
-@pytest.mark.parametrize("quote", ["", "I", "tea", "...", "茶", "- !"])
+@pytest.mark.parametrize("quote", ["", "I", "tea", "...", "茶", "- !", "don't", "_ _"])
 def test_words_that_say_nothing_prove_nothing(quote: str) -> None:
-    found = judge(said(quote=quote), {1: message(text="- ! I love tea... 茶")})
+    found = judge(said(quote=quote), {1: message(text="- ! _ _ I don't love tea... 茶")})
     assert isinstance(found, Preference)
     assert not found.quoted
-    assert judge(said(quote=quote, polarity="withdrawn"), {1: message(text="- ! I love tea... 茶")}) == "unproven"
+    assert (
+        judge(said(quote=quote, polarity="withdrawn"), {1: message(text="- ! _ _ I don't love tea... 茶")})
+        == "unproven"
+    )
 
 
 def test_it_must_rest_on_something_new_of_one_user() -> None:

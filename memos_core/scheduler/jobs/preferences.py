@@ -31,7 +31,7 @@ from memos_core.plaintext.reading_marks import Mark, put_mark, read_mark
 from memos_core.plaintext.unread import MOST, Reader, Unread, is_said
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
-from memos_core.reading.extract import USER, Preference, Preferences, Shown, judge, prompt_for
+from memos_core.reading.extract import MOST_BELIEVED, USER, Preference, Preferences, Shown, judge, prompt_for
 from memos_core.reading.reader import mentions_of
 from memos_core.scheduler.asking import ask, prompt_hash
 from memos_core.scheduler.jobs.consolidating import cube_of
@@ -76,7 +76,7 @@ def jobs_for(drafts: Sequence[Draft], outcomes: Sequence[Outcome], run_at: int =
     changed: dict[str | None, list[str]] = {}
     for draft, outcome in zip(drafts, outcomes, strict=False):  # then what has gone from its document
         source = draft.source
-        if source is None or source.role != USER or source.uri is not None or draft.derived_from:
+        if source is None or source.role != USER or source.uri is not None or draft.derived_from or not draft.indexed:
             continue
         if outcome.status == "added":
             new[draft.conversation] = None
@@ -114,7 +114,7 @@ class _Run:
         mark = Mark() if self._again else read_mark(context.store, self._row, self._conversation)
         smaller = max(1, MOST >> (context.job.attempts - 1))  # an answer that was cut off may have been too long
         unread = (
-            self._reader.these(self._again)
+            self._reader.these(self._again, smaller)
             if self._again
             else self._reader.unread(self._conversation, mark.seq, smaller, context.check)
         )
@@ -133,10 +133,16 @@ class _Run:
                 named = {"new_id": _ids.make(1)[0], "model": self._model.identity}
                 put_mark(transaction, row, self._conversation, mark, unread.upto, **named)
             if unread.more:
-                again = {"conversation": self._conversation}
-                transaction.file([_job(again, cube=row.number, key=conversation_hash(self._conversation))])
+                transaction.file([self._rest(unread, row)])
             context.returns({"read": len(unread.fresh), **self._counts, "dropped": dict(self._dropped)})
         return None
+
+    def _rest(self, unread: Unread, row: CubeRow) -> NewJob:
+        """The job that reads what this one has left."""
+        if self._again:
+            payload = {"conversation": self._conversation, "again": list(unread.left)}
+            return _job(payload, cube=row.number)
+        return _job({"conversation": self._conversation}, cube=row.number, key=conversation_hash(self._conversation))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +162,8 @@ class _Run:
         self._sources.update({record.id: record for record in fresh})
         shown = {message.n: message for message in messages}
         judged: list[Preference] = []
-        for said in answer.preferences:
+        self._drop("too many", len(answer.preferences) - MOST_BELIEVED)
+        for said in answer.preferences[:MOST_BELIEVED]:
             each = judge(said, shown)
             if isinstance(each, str):
                 self._dropped[each] += 1
@@ -171,7 +178,7 @@ class _Run:
 
     def _draft(self, found: Preference, reader: str | None, prompt: str) -> Draft:
         draft = draft_of(found, reader, self._model.identity, prompt_hash(prompt))
-        ends = [source.ends for source in found.sources if source.ends is not None]
+        ends = [source.ends for source in found.ground if source.ends is not None]
         return msgspec.structs.replace(
             draft, mentions=mentions_of(draft.text, found.at), expires_at=min(ends, default=None)
         )
@@ -180,8 +187,8 @@ class _Run:
 
     def _keep(self, transaction: Transaction, row: CubeRow, found: Sequence[Found]) -> None:
         """Store what holds of what was found, as far as all that it rests on is still there."""
-        standing = self._standing(transaction, row, [source for each, _ in found for source in each.sources])
-        wanted = [(each, draft) for each, draft in found if all(source.id in standing for source in each.sources)]
+        standing = self._standing(transaction, row, [source for each, _ in found for source in each.ground])
+        wanted = [(each, draft) for each, draft in found if all(source.id in standing for source in each.ground)]
         self._drop("source gone", len(found) - len(wanted))
         heads = transaction.heads_by_key(row, [draft.key for _, draft in wanted if draft.key])
         records = self._context.store.records(row, [head.seq for head in heads.values()])
@@ -192,7 +199,8 @@ class _Run:
             key = draft.key or ""
             head = heads.get(key)
             if head is None:
-                place = Place(deleted=self._reader.deleted(key))
+                seq, at = self._reader.deleted(key)
+                place = Place(deleted=seq, deleted_at=at)
             else:
                 place = Place(head, records[head.seq], head.id in held)
             done = decide(each, draft, place, id)
@@ -211,7 +219,7 @@ class _Run:
                 transaction.file(embed_jobs(row.number, lacking))
 
     def _drop(self, why: str, count: int) -> None:
-        if count:
+        if count > 0:
             self._dropped[why] += count
 
     def _standing(self, transaction: Transaction, row: CubeRow, sources: Sequence[Shown]) -> set[str]:
