@@ -7,7 +7,7 @@ concludes is generated, until somebody activates it or it is said. A conclusion 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -56,7 +56,7 @@ def _key(wanted: str) -> str:
 
 
 def draft_of(found: Preference, reader: str | None, model: str, prompt_hash: str) -> Draft:
-    """A preference as it would be stored, if there were none before; without a key.
+    """A preference as it would be stored, if there were none before; without a key and the person, who is no word of a text.
 
     Args:
         found: what was found.
@@ -71,7 +71,6 @@ def draft_of(found: Preference, reader: str | None, model: str, prompt_hash: str
         metadata={
             "topic": found.topic,
             "polarity": found.polarity,
-            "person": found.person,
             "explicit": found.explicit,
         },
         payload={"quote": found.quote} if found.quote else None,
@@ -224,10 +223,17 @@ def _joined(body: Body, draft: Draft) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys((*body.derived_from, *draft.derived_from)))
 
 
-def keyed(draft: Draft, found: Preference, reader: str | None) -> Draft:
-    """A draft with its topic in one way of writing, and its key: of the topic without what the cube takes out."""
-    topic = topic_of(str(draft.metadata["topic"])) or "something"
-    metadata = {**draft.metadata, "topic": topic}
+def keyed(draft: Draft, found: Preference, reader: str | None, hide: Callable[[str], str] = str) -> Draft:
+    """A draft with its person, and its key: of the topic in one way of writing, without what is hidden from anybody.
+
+    Args:
+        draft: as it is stored. Its topic stays as it is written: without its signs no rule would know an address in it.
+        found: what it is of.
+        reader: to whom it is private.
+        hide: takes out of a topic what not all readers of the cube may see; nobody masks a key.
+    """
+    topic = topic_of(hide(str(draft.metadata["topic"]))) or "something"
+    metadata = {**draft.metadata, "person": found.person}
     return msgspec.structs.replace(draft, metadata=metadata, key=key_for(found.person, topic, reader))
 
 

@@ -336,6 +336,53 @@ def test_an_answer_that_is_too_long_for_the_model_is_asked_for_in_smaller_parts(
     assert len(alice.preferences()) == 40
 
 
+def test_a_message_that_a_model_never_answers_to_does_not_stop_its_conversation(
+    mos: MOS, clock: ManualClock, alice: Session, model: Ruled
+) -> None:
+    def choking(prompt: str) -> str:
+        return "no" if any("choke" in m["text"] and m["new"] for m in shown(prompt)["messages"]) else by_rules(prompt)
+
+    def long_after() -> None:
+        for _ in range(40):
+            mos.scheduler.run_pending()
+            clock.go(3600)
+
+    model.answers = choking
+    alice.add([user("I love tea."), user("Now choke."), user("choke!"), user("I love rain."), user("I hate snow.")])
+    long_after()
+    assert sorted(text for text, _ in told(alice)) == ["alice dislikes snow.", "alice likes rain.", "alice likes tea."]
+    assert sum(job.result["dropped"].get("no answer", 0) for job in found_by(mos)) == 2
+    alice.add(user("Please choke."))
+    long_after()
+    assert found_by(mos)[-1].state == "failed", "it may be that the model is not there: nothing is passed over"
+    alice.add(user("I love jazz."))
+    long_after()
+    assert told(alice)[0][0] == "alice likes jazz."
+    model.answers = lambda _: "no"
+    alice.add([user("I hate fog."), user("I hate hail."), user("I hate mud.")])
+    long_after()
+    model.answers = by_rules
+    alice.add(user("Well."))
+    long_after()
+    assert len(told(alice)) == 7, "what a model that answers to nothing was asked about is not lost"
+
+
+def test_messages_that_come_in_again_are_passed_over_likewise(
+    mos: MOS, clock: ManualClock, alice: Session, model: Ruled
+) -> None:
+    def choking(prompt: str) -> str:
+        return "no" if any("topic1" in m["text"] and m["new"] for m in shown(prompt)["messages"]) else by_rules(prompt)
+
+    alice.add([user(f"Day {n}.", id=f"m{n}") for n in range(3)])
+    mos.scheduler.run_pending()
+    model.answers = choking
+    alice.add([user(f"I love topic{n}.", id=f"m{n}") for n in (1, 0, 2)])
+    for _ in range(40):
+        mos.scheduler.run_pending()
+        clock.go(3600)
+    assert sorted(text for text, _ in told(alice)) == ["alice likes topic0.", "alice likes topic2."]
+
+
 def test_two_jobs_of_a_conversation_never_run_at_once(mos: MOS, alice: Session, model: Ruled) -> None:
     asked, goes_on = threading.Event(), threading.Event()
 

@@ -167,6 +167,31 @@ def test_what_a_cube_takes_out_is_not_brought_back_by_a_model(mos: MOS, alice: S
     assert item.redacted["email"] >= 1
 
 
+def test_what_is_masked_for_others_is_masked_in_topics_and_keys(mos: MOS, alice: Session, model: Ruled) -> None:
+    alice.add("There is a cube.")
+    mos.cube("alice", actor="alice").set_policy(CubePolicy(mask=("email",)))
+    model.answers = saying(
+        topic="mail to bob@x.example", statement="Wants mail to bob@x.example.", polarity="wants", quote="I want mail"
+    )
+    alice.add(user("I want mail to bob@x.example."))
+    mos.scheduler.run_pending()
+    assert only(alice).metadata["topic"] == "mail to bob@x.example"
+    mos.share("alice", with_="guest")
+    guest = mos.session("guest", read_from=["alice"], write_to=[])
+    seen = only(guest)
+    assert (seen.metadata["topic"], seen.key) == ("mail to [email]", "preference:alice:mail to email")
+    assert "bob" not in json.dumps(seen.to_dict()) + guest.context("mail").text
+
+
+def test_who_is_called_like_something_that_is_taken_out_keeps_their_preferences(mos: MOS) -> None:
+    alice = mos.session("alice@x.example")
+    alice.add("There is a cube.")
+    mos.cube("alice@x.example").set_policy(CubePolicy(redact=("email",)))
+    alice.add(user("I love tea."))
+    mos.scheduler.run_pending()
+    assert len(alice.preferences(person="alice@x.example")) == 1
+
+
 def test_people_are_told_apart(mos: MOS, alice: Session) -> None:
     alice.add([user("I love tea.", speaker="Ann"), user("I hate tea.", speaker="Bob")])
     mos.scheduler.run_pending()

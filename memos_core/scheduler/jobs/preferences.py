@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from memos_core.cube import MemCube
-from memos_core.errors import Conflict, InvalidConfig
-from memos_core.governance.redacting import Rules, on_write, redacted_drafts
+from memos_core.errors import AnswerRefused, Conflict, InvalidConfig
+from memos_core.governance.redacting import Rules, on_read, on_write, redacted_drafts
 from memos_core.models.host_text import LateTextModel
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.preference import (
@@ -37,13 +37,14 @@ from memos_core.scheduler.asking import ask, prompt_hash
 from memos_core.scheduler.jobs.consolidating import cube_of
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.stores.index.moments import FINDABLE
-from memos_core.types.cube_policy import decode_policy
+from memos_core.types.cube_policy import CubePolicy, decode_policy
 from memos_core.types.inputs import Draft
 from memos_core.types.items import IdMaker
 from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.work import CubeRow, Put, Record, micros
 
 NAME: Final = "preferences"
+_PASSED_OVER: Final = 3  # messages at most that a job leaves behind for want of an answer
 Found = tuple[Preference, Draft]  # what was judged, and what would be stored
 _ids = IdMaker()
 
@@ -112,21 +113,17 @@ class _Run:
     def run(self) -> object:
         context = self._context
         mark = Mark() if self._again else read_mark(context.store, self._row, self._conversation)
+        last = context.job.attempts >= context.job.max_attempts
         smaller = max(1, MOST >> (context.job.attempts - 1))  # an answer that was cut off may have been too long
-        unread = (
-            self._reader.these(self._again, smaller)
-            if self._again
-            else self._reader.unread(self._conversation, mark.seq, smaller, context.check)
-        )
+        unread = self._next(Unread(upto=mark.seq, left=self._again), 1 if last else smaller)
         if not unread.fresh and unread.upto <= mark.seq:
             return {"read": 0}
-        rules = self._cube.redaction()
-        found = [each for reader in self._readers(unread) for each in self._ask(unread, reader, rules)]
+        rules, masks = self._rules(decode_policy(self._row.policy))
+        unread, found = self._asked(unread, rules, masks, last=last)
         context.check()
         with context.transaction(action=ACTION) as transaction:
             row = self._cube.lock(transaction)
-            now = on_write(decode_policy(row.policy))
-            if not (set(now.kinds) <= set(rules.kinds) and set(now.names) <= set(rules.names)):
+            if not all(map(_within, self._rules(decode_policy(row.policy)), (rules, masks))):
                 raise Conflict("the cube has more taken out by now than before the model was asked; it is tried again")
             self._keep(transaction, row, found)
             if not self._again and unread.upto > mark.seq:
@@ -144,6 +141,11 @@ class _Run:
             return _job(payload, cube=row.number)
         return _job({"conversation": self._conversation}, cube=row.number, key=conversation_hash(self._conversation))
 
+    @staticmethod
+    def _rules(policy: CubePolicy) -> tuple[Rules, Rules]:
+        """What is taken out of all that is stored, and what not everybody is shown."""
+        return on_write(policy), on_read(policy, ())
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -151,7 +153,32 @@ class _Run:
         """To whom the new messages are private: what is private to one and what is not never share a prompt."""
         return list(dict.fromkeys(record.body.private_to for record in unread.fresh if record.body is not None))
 
-    def _ask(self, unread: Unread, reader: str | None, rules: Rules) -> list[Found]:
+    def _next(self, before: Unread, most: int) -> Unread:
+        """What is to be read after this."""
+        if self._again:
+            return self._reader.these(before.left, most)
+        return self._reader.unread(self._conversation, before.upto, most, self._context.check)
+
+    def _asked(self, unread: Unread, rules: Rules, masks: Rules, *, last: bool) -> tuple[Unread, list[Found]]:
+        """What is found, and in what. With its last attempt a job passes over a message that the model never answers to.
+
+        Only where it answers to one of the next few, though: else it may just not be there.
+        """
+        tried, refused = unread, 0
+        while True:
+            try:
+                found = [each for reader in self._readers(tried) for each in self._ask(tried, reader, rules, masks)]
+            except AnswerRefused:
+                if not last or not tried.more or refused == _PASSED_OVER:
+                    raise
+                tried, refused = self._next(tried, 1), refused + 1
+                if not tried.fresh:
+                    raise
+            else:
+                self._drop("no answer", refused)
+                return tried, found
+
+    def _ask(self, unread: Unread, reader: str | None, rules: Rules, masks: Rules) -> list[Found]:
         context = self._context
         fresh = [record for record in unread.fresh if record.body is not None and record.body.private_to == reader]
         messages = self._reader.shown(fresh, reader)
@@ -172,7 +199,7 @@ class _Run:
         drafts = [self._draft(each, reader, prompt) for each in judged]
         drafts = redacted_drafts(drafts, rules, context.now()) if rules else drafts
         pairs = zip(judged, drafts, strict=True)
-        best = strongest([(each, keyed(draft, each, reader)) for each, draft in pairs])
+        best = strongest([(each, keyed(draft, each, reader, masks.hide)) for each, draft in pairs])
         self._drop("said again", len(judged) - len(best))
         return best
 
@@ -241,6 +268,10 @@ class _Run:
         if now is None or before is None or now.body is None or before.body is None or not is_said(now):
             return False
         return now.text == before.text and now.state in FINDABLE and now.body.private_to == before.body.private_to
+
+
+def _within(now: Rules, before: Rules) -> bool:
+    return set(now.kinds) <= set(before.kinds) and set(now.names) <= set(before.names)
 
 
 PREFERENCES: Final = preferences(None)
