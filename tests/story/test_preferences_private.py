@@ -41,13 +41,16 @@ def alice(mos: MOS) -> Session:
 # -- what happens to the messages meanwhile, and later -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fate", ["delete", "archive", "erase", "update"])
+@pytest.mark.parametrize("fate", ["delete", "archive", "erase", "update", "hide"])
 def test_nothing_is_made_of_what_has_gone_meanwhile(mos: MOS, alice: Session, model: Ruled, fate: str) -> None:
     added = alice.add([user("I love tea."), user("I hate rain.")])
 
     def meanwhile(prompt: str) -> str:
         changes = {"reason": "x"} if fate == "erase" else {"text": "Nothing."} if fate == "update" else {}
-        getattr(alice, fate)(added.ids[0], **changes)
+        if fate == "hide":
+            alice.update(added.ids[0], visibility="private")
+        else:
+            getattr(alice, fate)(added.ids[0], **changes)
         return by_rules(prompt)
 
     model.answers = meanwhile
@@ -165,6 +168,12 @@ def test_what_a_cube_takes_out_is_not_brought_back_by_a_model(mos: MOS, alice: S
     assert "a@b.example" not in json.dumps(item.to_dict())
     assert item.key == "preference:alice:mail to email"
     assert item.redacted["email"] >= 1
+    assert item.metadata["topic"] == "mail to [email]"
+    model.answers = saying(topic="card 4111/1111/1111/1111", statement="Wants a card.", quote="I want mail")
+    mos.cube("alice", actor="alice").set_policy(CubePolicy(redact=("email", "card")))
+    alice.add(user("And I want mail at home."))
+    mos.scheduler.run_pending()
+    assert "1111 1111" not in json.dumps([each.to_dict() for each in alice.preferences()])
 
 
 def test_what_is_masked_for_others_is_masked_in_topics_and_keys(mos: MOS, alice: Session, model: Ruled) -> None:

@@ -199,7 +199,7 @@ class _Run:
         drafts = [self._draft(each, reader, prompt) for each in judged]
         drafts = redacted_drafts(drafts, rules, context.now()) if rules else drafts
         pairs = zip(judged, drafts, strict=True)
-        best = strongest([(each, keyed(draft, each, reader, masks.hide)) for each, draft in pairs])
+        best = strongest([(each, keyed(draft, each, reader, (rules | masks).hide)) for each, draft in pairs])
         self._drop("said again", len(judged) - len(best))
         return best
 
