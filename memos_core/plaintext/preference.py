@@ -232,7 +232,9 @@ def keyed(draft: Draft, found: Preference, reader: str | None, hide: Callable[[s
         reader: to whom it is private.
         hide: takes out of a topic what not all readers of the cube may see; nobody masks a key.
     """
-    topic = hide(topic_of(hide(str(draft.metadata["topic"]))))  # without its signs something may be a number that was none
+    topic = hide(
+        topic_of(hide(str(draft.metadata["topic"])))
+    )  # without its signs something may be a number that was none
     topic = topic_of(topic) or "something"
     metadata = {**draft.metadata, "person": found.person}
     return msgspec.structs.replace(draft, metadata=metadata, key=key_for(found.person, topic, reader))
