@@ -348,8 +348,13 @@ class Session(ChangingSession):
             topic: only about this ("coffee"), however it is written; None for all.
             person: only of this one; None for all.
             include: states in which they are listed too ("generated", "archived").
+
+        Raises:
+            InvalidInput: a topic without letters.
         """
         about = None if topic is None else topic_of(check_text(topic, "topic"))
+        if about == "":
+            raise InvalidInput(f"topic={topic!r} names nothing; leave it out for all topics")
         whose = None if person is None else check_text(person, "person")
         found: list[MemoryItem] = []
         cursor: str | None = None

@@ -11,7 +11,7 @@ from liking import Ruled, assistant, only, result, saying, shown, told, user
 from telling import texts
 
 from memos_core import MOS, Draft, F, LifecycleState, Session
-from memos_core.errors import StateConflict
+from memos_core.errors import InvalidInput, StateConflict
 from memos_core.reading.chunking import estimate_tokens
 from memos_core.scheduler.clock import ManualClock
 from memos_core.types.cube_policy import CubePolicy
@@ -259,6 +259,9 @@ def test_they_are_listed_newest_first_by_topic_and_person(mos: MOS, alice: Sessi
     assert texts(alice.preferences()) == ["Prefers window seats", "alice dislikes rain.", "alice likes tea."]
     assert texts(alice.preferences("Tea ")) == ["alice likes tea."]
     assert alice.preferences("pizza") == []
+    for nothing in ("", " ?! "):
+        with pytest.raises(InvalidInput, match="names nothing"):
+            alice.preferences(nothing)
     assert texts(alice.preferences("pizza", include=["generated"])) == ["alice likes pizza."]
     assert texts(alice.preferences(person="alice")) == ["alice dislikes rain.", "alice likes tea."]
     clock.go(60)

@@ -192,6 +192,26 @@ def test_what_is_masked_for_others_is_masked_in_topics_and_keys(mos: MOS, alice:
     assert "bob" not in json.dumps(seen.to_dict()) + guest.context("mail").text
 
 
+@pytest.mark.parametrize("policy", [CubePolicy(redact=("email",)), CubePolicy(mask=("email",))], ids=["redact", "mask"])
+def test_what_is_to_be_hidden_since_the_model_was_asked_is_hidden(
+    mos: MOS, clock: ManualClock, alice: Session, model: Ruled, policy: CubePolicy
+) -> None:
+    answer = saying(topic="mail to bob@x.example", quote="I want mail")
+
+    def meanwhile(prompt: str) -> str:
+        mos.cube("alice").set_policy(policy)
+        return answer(prompt)
+
+    model.answers = meanwhile
+    alice.add(user("I want mail."))
+    mos.scheduler.run_pending()
+    assert "more taken out by now" in (found_by(mos)[0].error or "")
+    model.answers = answer
+    clock.go(60)
+    mos.scheduler.run_pending()
+    assert only(alice).key == "preference:alice:mail to email"
+
+
 def test_who_is_called_like_something_that_is_taken_out_keeps_their_preferences(mos: MOS) -> None:
     alice = mos.session("alice@x.example")
     alice.add("There is a cube.")
