@@ -346,6 +346,8 @@ def _following(model: object, preferences: bool, after: float, now: Callable[[],
     Raises:
         InvalidConfig: preferences without a model, or something that is no model.
     """
+    if not isinstance(preferences, bool):
+        raise InvalidConfig(f"preferences is True or False, not {preferences!r}")
     if model is not None:
         check_text_model(model)
     elif preferences:

@@ -326,12 +326,13 @@ class Session(ChangingSession):
         both = listed(pins | likes, _STANDING)
         if both.cursor is None:
             pinned = [item for item in both if PINNED in item.tags][:_CONTEXT_HITS]
-            liked = sorted(
-                (item for item in both if item.type == PREFERENCE), key=lambda item: item.updated_at, reverse=True
-            )
+            likes_of_all = (item for item in both if item.type == PREFERENCE)
+            liked = sorted(likes_of_all, key=lambda item: (item.updated_at, item.seq), reverse=True)
         else:  # too many to be read together
             pinned = listed(pins, _CONTEXT_HITS)
-            liked = listed(likes, _CONTEXT_HITS, "updated", True)
+            own = F.metadata.person == self.actor.id
+            mine = listed(likes & own, _CONTEXT_HITS, "updated", True)
+            liked = [*mine, *listed(likes & ~own, _CONTEXT_HITS, "updated", True)]
         return pinned, sorted(liked, key=lambda item: item.metadata.get("person") != self.actor.id)  # stable
 
     def preferences(
@@ -347,8 +348,13 @@ class Session(ChangingSession):
             topic: only about this ("coffee"), however it is written; None for all.
             person: only of this one; None for all.
             include: states in which they are listed too ("generated", "archived").
+
+        Raises:
+            InvalidInput: a topic without letters.
         """
         about = None if topic is None else topic_of(check_text(topic, "topic"))
+        if about == "":
+            raise InvalidInput(f"topic={topic!r} names nothing; leave it out for all topics")
         whose = None if person is None else check_text(person, "person")
         found: list[MemoryItem] = []
         cursor: str | None = None

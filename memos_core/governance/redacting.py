@@ -42,6 +42,10 @@ class Rules(msgspec.Struct, frozen=True):
         """
         return _redactor(self)
 
+    def hide(self, text: str) -> str:
+        """A text without what they take out."""
+        return self.redactor().redact(text).text if self else text
+
 
 NOTHING: Final = Rules()
 

@@ -18,6 +18,7 @@ import msgspec
 
 from memos_core.lifecycle.activation import base_level
 from memos_core.types.items import PINNED, LifecycleState
+from memos_core.types.preferences import PREFERENCE
 from memos_core.types.uses import Use, joined
 from memos_core.types.work import Body, Record
 
@@ -133,7 +134,7 @@ def _when(record: Record) -> tuple[int, int]:
 
 
 def is_cold(record: Record, use: Use | None, *, below: float, before: int, now: int) -> bool:
-    """Whether an item is to be put away: added before a time, hardly used since, and not pinned.
+    """Whether an item is to be put away: added before a time, hardly used since, not pinned, and no preference.
 
     That it was added, and changed or brought back last, counts as used.
 
@@ -146,7 +147,7 @@ def is_cold(record: Record, use: Use | None, *, below: float, before: int, now: 
     body = record.body
     if body is None or record.state is not LifecycleState.ACTIVATED or record.created >= before:
         return False
-    if PINNED in body.tags or body.type == PROPOSAL:
+    if PINNED in body.tags or body.type in (PROPOSAL, PREFERENCE):  # contexts tell preferences without counting that
         return False
     uses = Use(1.0, 1.0, record.created, record.created)
     if record.at > record.created:

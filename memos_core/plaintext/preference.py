@@ -7,7 +7,7 @@ concludes is generated, until somebody activates it or it is said. A conclusion 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -56,7 +56,7 @@ def _key(wanted: str) -> str:
 
 
 def draft_of(found: Preference, reader: str | None, model: str, prompt_hash: str) -> Draft:
-    """A preference as it would be stored, if there were none before; without a key.
+    """A preference as it would be stored, if there were none before; without a key and the person, who is no word of a text.
 
     Args:
         found: what was found.
@@ -71,12 +71,11 @@ def draft_of(found: Preference, reader: str | None, model: str, prompt_hash: str
         metadata={
             "topic": found.topic,
             "polarity": found.polarity,
-            "person": found.person,
             "explicit": found.explicit,
         },
         payload={"quote": found.quote} if found.quote else None,
         source=SourceRef(speaker=found.person),
-        derived_from=tuple((source.id, source.version) for source in found.sources),
+        derived_from=tuple((each.id, each.version) for each in found.ground),
         private_to=reader,
         model=model,
         prompt_hash=prompt_hash,
@@ -92,12 +91,14 @@ class Place(msgspec.Struct, frozen=True):
         record: its newest version.
         held: whether a legal hold covers it.
         deleted: number of the change that deleted what bore it last; 0 where nothing did.
+        deleted_at: when that was, microseconds since 1970.
     """
 
     head: Head | None = None
     record: Record | None = None
     held: bool = False
     deleted: int = 0
+    deleted_at: int = 0
 
 
 def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[Done, Put] | Left:
@@ -114,7 +115,7 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     if head is None or record is None or record.body is None:
         if withdrawn:
             return "nothing to withdraw"
-        if found.seq <= place.deleted:
+        if found.seq <= place.deleted or found.at < from_micros(place.deleted_at):
             return "older"
         return "added", Put(id=new_id, op="add", text=draft.text, body=body_of(draft), state=draft.state)
     body = record.body
@@ -124,9 +125,10 @@ def decide(found: Preference, draft: Draft, place: Place, new_id: str) -> tuple[
     if withdrawn:
         return _withdrawn(draft, head, record, body)
     same = _says_the_same(record, draft)
-    if same and record.state is draft.state:
+    if same and record.state is draft.state and not _ends_sooner(body, draft):
         return "known"
-    sources = _joined(body, draft) if same else draft.derived_from
+    together = same and body.expires_at == draft.expires_at  # else it would end with what ends first
+    sources = _joined(body, draft) if together else draft.derived_from
     changed = msgspec.structs.replace(
         body_of(draft),
         key=body.key,
@@ -208,6 +210,11 @@ def _says_the_same(record: Record, draft: Draft) -> bool:
     )
 
 
+def _ends_sooner(body: Body, draft: Draft) -> bool:
+    """Whether what stands there ends before what is said now."""
+    return body.expires_at is not None and (draft.expires_at is None or draft.expires_at > body.expires_at)
+
+
 def _polarity(body: Body) -> object:
     return body.metadata.get("polarity")
 
@@ -216,10 +223,20 @@ def _joined(body: Body, draft: Draft) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys((*body.derived_from, *draft.derived_from)))
 
 
-def keyed(draft: Draft, found: Preference, reader: str | None) -> Draft:
-    """A draft with its topic in one way of writing, and its key: of the topic without what the cube takes out."""
-    topic = topic_of(str(draft.metadata["topic"])) or "something"
-    metadata = {**draft.metadata, "topic": topic}
+def keyed(draft: Draft, found: Preference, reader: str | None, hide: Callable[[str], str] = str) -> Draft:
+    """A draft with its person, and its key: of the topic in one way of writing, without what is hidden from anybody.
+
+    Args:
+        draft: as it is stored. Its topic stays as it is written: without its signs no rule would know an address in it.
+        found: what it is of.
+        reader: to whom it is private.
+        hide: takes out of a topic what not all readers of the cube may see; nobody masks a key.
+    """
+    topic = hide(
+        topic_of(hide(str(draft.metadata["topic"])))
+    )  # without its signs something may be a number that was none
+    topic = topic_of(topic) or "something"
+    metadata = {**draft.metadata, "person": found.person}
     return msgspec.structs.replace(draft, metadata=metadata, key=key_for(found.person, topic, reader))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from memos_core.filters import F
 from memos_core.protocols.storage import RecordStore
-from memos_core.reading.extract import MOST_LETTERS, USER, Shown, shown_text
+from memos_core.reading.extract import MOST_LETTERS, USER, Shown, shown_text, topic_of
 from memos_core.stores.index.cube_index import CubeIndex
 from memos_core.stores.index.moments import FINDABLE, Look, Rows
 from memos_core.stores.index.rows import ALIVE, NONE, RowTable
@@ -24,6 +24,7 @@ AROUND: Final = 4  # turns before each of them
 _EXAMINED: Final = 2_000  # items looked at for them
 _SLICE: Final = 200
 _KNOWN: Final = 60  # topics
+_TOPIC: Final = 200  # letters of a topic that somebody else may have written
 _PART: Final = 0.7  # of the letters of a prompt, for what is new
 
 
@@ -34,11 +35,13 @@ class Unread(msgspec.Struct, frozen=True):
         fresh: messages of the user's, in the order in which they came.
         upto: number of the change that brought the last item that was looked at.
         more: whether there is more after it.
+        left: ids of what was asked for and is left, where items were named.
     """
 
     fresh: Sequence[Record] = ()
     upto: int = 0
     more: bool = False
+    left: Sequence[str] = ()
 
 
 class Reader:
@@ -86,11 +89,14 @@ class Reader:
                     return Unread(fresh, upto, more=place + 1 < len(seqs))
         return Unread(fresh, upto)
 
-    def these(self, ids: Sequence[str]) -> Unread:
-        """The user's messages among these items, in the order in which they came."""
+    def these(self, ids: Sequence[str], most: int) -> Unread:
+        """The user's messages among these items, in the order in which they came, as many as a prompt takes."""
         heads = [head for head in self._store.heads(self._cube, ids).values() if not head.deleted]
         records = self._store.records(self._cube, sorted(head.seq for head in heads))
-        return Unread([record for record in records.values() if is_said(record) and record.state in FINDABLE])
+        said = [record for record in records.values() if is_said(record) and record.state in FINDABLE]
+        sizes = np.cumsum([len(shown_text(record.text or "")) for record in said])
+        fit = max(1, min(most, int(np.searchsorted(sizes, _PART * MOST_LETTERS, side="right"))))
+        return Unread(said[:fit], more=len(said) > fit, left=[record.id for record in said[fit:]])
 
     def shown(self, fresh: Sequence[Record], reader: str | None) -> list[Shown]:
         """Messages as a model is shown them, in the order of the conversation, each with a few turns before it.
@@ -128,14 +134,14 @@ class Reader:
             for seq in seqs[start : start + _SLICE]:
                 body = records[seq].body if seq in records else None
                 topic = body.metadata.get("topic") if body is not None and body.private_to in (None, reader) else None
-                if isinstance(topic, str):
-                    topics[topic] = None
+                if isinstance(topic, str) and topic_of(topic[:_TOPIC]):
+                    topics[topic_of(topic[:_TOPIC])] = None
             if len(topics) >= _KNOWN:
                 break
         return list(topics)[:_KNOWN]
 
-    def deleted(self, key: str) -> int:
-        """Number of the change that deleted what bore a key last; 0 where nothing did.
+    def deleted(self, key: str) -> tuple[int, int]:
+        """Number of the change that deleted what bore a key last, and when that was; 0 where nothing did.
 
         Where something bears it now, that is what counts.
         """
@@ -144,7 +150,9 @@ class Reader:
             table = self._index.table
             rows = self._index.matching(F.key == key, np.arange(len(table), dtype=np.int64))
             ends = table["until"][rows]
-            return int(ends[ends != ALIVE].max(initial=0))
+            seq = int(ends[ends != ALIVE].max(initial=0))
+        record = self._store.records(self._cube, [seq]).get(seq) if seq else None
+        return seq, 0 if record is None else record.at
 
     def _added(self, conversation: str | None, after: int) -> tuple[list[int], list[int]]:
         """Changes that hold the living items that a conversation got after a change, and those that brought them, in order."""
@@ -154,7 +162,7 @@ class Reader:
             number = NONE if conversation is None else table.conversations.find(conversation)
             if conversation is not None and number == NONE:
                 return [], []
-            rows = self._index.moment(None, self._look, unindexed=True).rows
+            rows = self._index.moment(None, self._look).rows
             rows = rows[(table["seq"][rows] > after) & (table["conversation"][rows] == number)]
             firsts = _first_changes(table, rows)
             order = np.argsort(firsts, kind="stable")
@@ -166,7 +174,7 @@ class Reader:
         steps: list[list[int]] = [[] for _ in range(AROUND)]
         with self._index.lock:
             self._index.catch_up()
-            table, moment = self._index.table, self._index.moment(None, self._look, unindexed=True)
+            table, moment = self._index.table, self._index.moment(None, self._look)
             for record in fresh:
                 row = table.row_of(record.seq)
                 for step in steps:
@@ -207,7 +215,7 @@ class Reader:
 
 
 def is_said(record: Record) -> bool:
-    """Whether these are a user's own words, as they came in."""
+    """Whether these are a user's own words, as they came in, and may be found."""
     body = record.body
     source = None if body is None else body.source
     return (
@@ -217,6 +225,7 @@ def is_said(record: Record) -> bool:
         and source.uri is None
         and not body.derived_from
         and body.kind == "plaintext"
+        and body.indexed
         and bool(record.text)
     )
 

@@ -6,7 +6,6 @@ messages that it was shown, of the user's own, and quotes them word by word. Not
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,7 +22,17 @@ MOST_LETTERS: Final = 24_000  # of the messages in a prompt (about 6,000 tokens)
 LONGEST_MESSAGE: Final = 6_000  # letters of a message that are shown
 LONGEST_STATEMENT: Final = 400
 LONGEST_TOPIC: Final = 80
-_NO_SPACES: Final = 0x2E80  # from this character on scripts mostly write words without spaces between them
+MOST_BELIEVED: Final = 200  # preferences of one answer; a prompt shows 40 new messages
+_NO_SPACES: Final = (  # scripts that write words without spaces between them
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0xA4CF),  # Chinese, Japanese, Yi
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9D),
+    (0x20000, 0x3FFFF),
+)
+_KOREAN: Final = (0xAC00, 0xD7A3)  # has spaces, and endings that are written to a word
 _FEWEST: Final = 2  # words of a quote; one alone stands in nearly every message
 
 Reason = Literal[
@@ -110,6 +119,7 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
         at: when it was last said.
         seq: the newest change that holds a message of it.
         sources: the messages, in order; the user's alone.
+        around: what else it rests on: the assistant's words, and others', that were named beside them.
     """
 
     topic: str
@@ -122,6 +132,12 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     seq: int
     sources: tuple[Shown, ...]
+    around: tuple[Shown, ...] = ()
+
+    @property
+    def ground(self) -> tuple[Shown, ...]:
+        """All that it rests on."""
+        return (*self.sources, *self.around)
 
 
 def prompt_for(messages: Sequence[Shown], known: Sequence[str]) -> str:
@@ -167,7 +183,7 @@ def judge(said: Said, shown: Mapping[int, Shown]) -> Preference | Reason:
     topic, statement = " ".join(said.topic.split()), " ".join(said.statement.split())
     if not topic_of(topic) or not any(map(str.isalnum, statement)):
         return "empty"
-    if len(statement) > LONGEST_STATEMENT or not _storable(statement, said.quote, topic):
+    if max(len(statement), len(topic)) > LONGEST_STATEMENT or not _storable(statement, said.quote, topic):
         return "not understood"
     numbers = sorted(set(said.messages))
     if not numbers or any(number not in shown for number in numbers):
@@ -199,6 +215,7 @@ def judge(said: Said, shown: Mapping[int, Shown]) -> Preference | Reason:
         at=last.at,
         seq=max(source.seq for source in sources),
         sources=sources,
+        around=tuple(shown[number] for number in numbers if shown[number].role != USER),
     )
 
 
@@ -219,13 +236,23 @@ def _cut(words: str, at: int) -> bool:
     if not 0 < at < len(words):
         return False
     before, after = words[at - 1], words[at]
-    return before.isalnum() and after.isalnum() and ord(before) < _NO_SPACES and ord(after) < _NO_SPACES
+    return before.isalnum() and after.isalnum() and not _grows(before) and not _grows(after)
 
 
 def telling(quote: str) -> bool:
     """Whether a quote says anything: at least two words, or so many letters of a script without spaces."""
-    spaceless = sum(character.isalnum() and ord(character) >= _NO_SPACES for character in quote)
-    return len(re.findall(r"\w+", quote)) + spaceless // 2 >= _FEWEST
+    spaceless = sum(character.isalnum() and _spaceless(character) for character in quote)
+    words = sum(any(map(str.isalnum, word)) for word in quote.split())  # "don't" is one
+    return words + spaceless // 2 >= _FEWEST
+
+
+def _spaceless(character: str) -> bool:
+    return any(low <= ord(character) <= high for low, high in _NO_SPACES)
+
+
+def _grows(character: str) -> bool:
+    """Whether words of its script stand side by side, or have others written to them."""
+    return _spaceless(character) or _KOREAN[0] <= ord(character) <= _KOREAN[1]
 
 
 def _storable(*texts: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TypeVar
 
 import msgspec
@@ -12,7 +11,7 @@ from memos_core.errors import AnswerRefused
 from memos_core.protocols.models import TextModel
 
 _T = TypeVar("_T")
-_FENCED = re.compile(r"^\s*```(?:json)?\s*\n(.*)\n\s*```\s*$", re.DOTALL)
+_FENCE = "```"
 
 
 def prompt_hash(prompt: str) -> str:
@@ -38,12 +37,19 @@ def ask(model: TextModel, prompt: str, schema: type[_T]) -> _T:
         raise AnswerRefused(f"the model {model.identity!r} raised {type(error).__name__}; is it there?") from error
     if not isinstance(answer, str):
         raise AnswerRefused(f"the model {model.identity!r} answered with a {type(answer).__name__}, not with text")
-    fenced = _FENCED.match(answer)
     try:
-        return msgspec.json.decode(fenced.group(1) if fenced else answer, type=schema)
+        return msgspec.json.decode(_unfenced(answer), type=schema)
     except msgspec.ValidationError as error:
         raise AnswerRefused(f"the answer of {model.identity!r} does not fit {schema.__name__}: {error}") from None
     except msgspec.DecodeError as error:
         raise AnswerRefused(
             f"the answer of {model.identity!r} is no JSON ({error}); {schema.__name__} was asked for"
         ) from None
+
+
+def _unfenced(answer: str) -> str:
+    """What stands in a block of code, where the answer is one. (No pattern: one that tries every line break takes for ever.)"""
+    first, _, rest = answer.strip().partition("\n")
+    kind = first.removeprefix(_FENCE).strip()
+    fenced = first.startswith(_FENCE) and kind in ("", "json") and rest.endswith(_FENCE)
+    return rest.removesuffix(_FENCE) if fenced else answer

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from memos_core import MOS
+from memos_core import MOS, MemoryItem, Session
 from memos_core.types.jobs import Job
 
 _RULES = (
@@ -84,3 +84,24 @@ def result(mos: MOS) -> Any:
     last = found_by(mos)[-1]
     assert last.state == "done", last.error
     return last.result
+
+
+def user(text: str, **more: Any) -> dict[str, Any]:
+    """A message of the user's."""
+    return {"role": "user", "content": text, **more}
+
+
+def assistant(text: str) -> dict[str, Any]:
+    """A message of the assistant's."""
+    return {"role": "assistant", "content": text}
+
+
+def told(session: Session, *include: str) -> list[tuple[str, str]]:
+    """Preferences as (words, state), newest first."""
+    return [(item.text, str(item.state)) for item in session.preferences(include=include)]
+
+
+def only(session: Session, *include: str) -> MemoryItem:
+    """The one preference that there is."""
+    (item,) = session.preferences(include=include)
+    return item

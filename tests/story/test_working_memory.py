@@ -206,6 +206,17 @@ def test_an_actor_that_is_erased_has_nothing_in_mind(tmp_path: Path, clock: Manu
         assert not [job for job in mos.scheduler.jobs() if "alice" in str(job.payload)]
 
 
+def test_an_actor_is_erased_whose_conversation_had_a_name_of_its_own(tmp_path: Path, clock: ManualClock) -> None:
+    with MOS.open(tmp_path, now=clock) as mos:
+        alice = mos.session("alice", conversation="5c2f7d1e-8f0b-4c55-a1b5-0f6c3d1f7a10")
+        alice.add("My dog is called Rex.")
+        alice.search("what is my dog called?")
+        mos.scheduler.run_pending()
+        mos.erase(subject="alice", reason="asked for")
+        assert not [job for job in mos.scheduler.jobs() if "alice" in str(job.payload)]
+        assert mos.verify_erased(texts=["5c2f7d1e-8f0b-4c55-a1b5-0f6c3d1f7a10"]) == []
+
+
 def test_it_is_there_when_the_store_is_opened_again(tmp_path: Path, clock: ManualClock) -> None:
     with MOS.open(tmp_path, now=clock) as mos:
         alice = talk(mos)

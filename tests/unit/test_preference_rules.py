@@ -51,6 +51,8 @@ PROVED: dict[str, tuple[str, str]] = {
     "in the middle": ("love tea", "I love tea, and you?"),
     "all of it": ("I love tea.", "I love tea."),
     "Chinese": ("我喜欢茶", "其实我喜欢茶，不喜欢咖啡"),
+    "Thai": ("ชอบชา", "ฉันชอบชามาก"),
+    "Korean": ("커피 좋아", "저는 커피 좋아해요"),
     "Japanese": ("お茶が好き", "私はお茶が好きです"),
     "German": ("kein Fleisch", "Ich esse kein Fleisch mehr."),
     "after a cut word": ("no tea", "piano tea? no tea!"),
@@ -82,12 +84,18 @@ def test_words_that_do_not_are_made_up(case: str) -> None:
     assert judge(said(quote=quote), {1: message(text=text)}) == "made up"
 
 
-@pytest.mark.parametrize("quote", ["", "I", "tea", "...", "茶", "- !"])
+@pytest.mark.parametrize("quote", ["", "I", "tea", "...", "茶", "- !", "don't", "_ _", "커피를", "ｔｅａ", "𝐭𝐞𝐚"])
 def test_words_that_say_nothing_prove_nothing(quote: str) -> None:
-    found = judge(said(quote=quote), {1: message(text="- ! I love tea... 茶")})
+    found = judge(said(quote=quote), {1: message(text="- ! _ _ I don't love tea... 茶 커피를 ｔｅａ 𝐭𝐞𝐚")})
     assert isinstance(found, Preference)
     assert not found.quoted
-    assert judge(said(quote=quote, polarity="withdrawn"), {1: message(text="- ! I love tea... 茶")}) == "unproven"
+    assert (
+        judge(
+            said(quote=quote, polarity="withdrawn"),
+            {1: message(text="- ! _ _ I don't love tea... 茶 커피를 ｔｅａ 𝐭𝐞𝐚")},
+        )
+        == "unproven"
+    )
 
 
 def test_it_must_rest_on_something_new_of_one_user() -> None:

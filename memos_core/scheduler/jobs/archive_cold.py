@@ -16,7 +16,7 @@ NAME: Final = "archive_cold"
 
 
 def run(context: JobContext) -> object:
-    """Archive up to so many at once; what is frozen, pinned or has been used lately stays."""
+    """Archive up to so many at once; what is frozen, pinned, a preference or has been used lately stays."""
     row = context.cube
     assert row is not None
     policy, cube = decode_policy(row.policy), cube_of(context, row)

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from memos_core.cube import MemCube
-from memos_core.errors import Conflict, InvalidConfig
-from memos_core.governance.redacting import Rules, on_write, redacted_drafts
+from memos_core.errors import AnswerRefused, Conflict, InvalidConfig
+from memos_core.governance.redacting import Rules, on_read, on_write, redacted_drafts
 from memos_core.models.host_text import LateTextModel
 from memos_core.plaintext.commit import Outcome
 from memos_core.plaintext.preference import (
@@ -31,19 +31,20 @@ from memos_core.plaintext.reading_marks import Mark, put_mark, read_mark
 from memos_core.plaintext.unread import MOST, Reader, Unread, is_said
 from memos_core.protocols.models import TextModel
 from memos_core.protocols.storage import Transaction
-from memos_core.reading.extract import USER, Preference, Preferences, Shown, judge, prompt_for
+from memos_core.reading.extract import MOST_BELIEVED, USER, Preference, Preferences, Shown, judge, prompt_for
 from memos_core.reading.reader import mentions_of
 from memos_core.scheduler.asking import ask, prompt_hash
 from memos_core.scheduler.jobs.consolidating import cube_of
 from memos_core.scheduler.kinds import JobContext, JobKind
 from memos_core.stores.index.moments import FINDABLE
-from memos_core.types.cube_policy import decode_policy
+from memos_core.types.cube_policy import CubePolicy, decode_policy
 from memos_core.types.inputs import Draft
 from memos_core.types.items import IdMaker
 from memos_core.types.jobs import NewJob, embed_jobs
 from memos_core.types.work import CubeRow, Put, Record, micros
 
 NAME: Final = "preferences"
+_PASSED_OVER: Final = 3  # messages at most that a job leaves behind for want of an answer
 Found = tuple[Preference, Draft]  # what was judged, and what would be stored
 _ids = IdMaker()
 
@@ -76,7 +77,7 @@ def jobs_for(drafts: Sequence[Draft], outcomes: Sequence[Outcome], run_at: int =
     changed: dict[str | None, list[str]] = {}
     for draft, outcome in zip(drafts, outcomes, strict=False):  # then what has gone from its document
         source = draft.source
-        if source is None or source.role != USER or source.uri is not None or draft.derived_from:
+        if source is None or source.role != USER or source.uri is not None or draft.derived_from or not draft.indexed:
             continue
         if outcome.status == "added":
             new[draft.conversation] = None
@@ -112,31 +113,38 @@ class _Run:
     def run(self) -> object:
         context = self._context
         mark = Mark() if self._again else read_mark(context.store, self._row, self._conversation)
+        last = context.job.attempts >= context.job.max_attempts
         smaller = max(1, MOST >> (context.job.attempts - 1))  # an answer that was cut off may have been too long
-        unread = (
-            self._reader.these(self._again)
-            if self._again
-            else self._reader.unread(self._conversation, mark.seq, smaller, context.check)
-        )
+        unread = self._next(Unread(upto=mark.seq, left=self._again), 1 if last else smaller)
         if not unread.fresh and unread.upto <= mark.seq:
             return {"read": 0}
-        rules = self._cube.redaction()
-        found = [each for reader in self._readers(unread) for each in self._ask(unread, reader, rules)]
+        rules, masks = self._rules(decode_policy(self._row.policy))
+        unread, found = self._asked(unread, rules, masks, last=last)
         context.check()
         with context.transaction(action=ACTION) as transaction:
             row = self._cube.lock(transaction)
-            now = on_write(decode_policy(row.policy))
-            if not (set(now.kinds) <= set(rules.kinds) and set(now.names) <= set(rules.names)):
+            if not all(map(_within, self._rules(decode_policy(row.policy)), (rules, masks))):
                 raise Conflict("the cube has more taken out by now than before the model was asked; it is tried again")
             self._keep(transaction, row, found)
             if not self._again and unread.upto > mark.seq:
                 named = {"new_id": _ids.make(1)[0], "model": self._model.identity}
                 put_mark(transaction, row, self._conversation, mark, unread.upto, **named)
             if unread.more:
-                again = {"conversation": self._conversation}
-                transaction.file([_job(again, cube=row.number, key=conversation_hash(self._conversation))])
+                transaction.file([self._rest(unread, row)])
             context.returns({"read": len(unread.fresh), **self._counts, "dropped": dict(self._dropped)})
         return None
+
+    def _rest(self, unread: Unread, row: CubeRow) -> NewJob:
+        """The job that reads what this one has left."""
+        if self._again:
+            payload = {"conversation": self._conversation, "again": list(unread.left)}
+            return _job(payload, cube=row.number)
+        return _job({"conversation": self._conversation}, cube=row.number, key=conversation_hash(self._conversation))
+
+    @staticmethod
+    def _rules(policy: CubePolicy) -> tuple[Rules, Rules]:
+        """What is taken out of all that is stored, and what not everybody is shown."""
+        return on_write(policy), on_read(policy, ())
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -145,7 +153,32 @@ class _Run:
         """To whom the new messages are private: what is private to one and what is not never share a prompt."""
         return list(dict.fromkeys(record.body.private_to for record in unread.fresh if record.body is not None))
 
-    def _ask(self, unread: Unread, reader: str | None, rules: Rules) -> list[Found]:
+    def _next(self, before: Unread, most: int) -> Unread:
+        """What is to be read after this."""
+        if self._again:
+            return self._reader.these(before.left, most)
+        return self._reader.unread(self._conversation, before.upto, most, self._context.check)
+
+    def _asked(self, unread: Unread, rules: Rules, masks: Rules, *, last: bool) -> tuple[Unread, list[Found]]:
+        """What is found, and in what. With its last attempt a job passes over a message that the model never answers to.
+
+        Only where it answers to one of the next few, though: else it may just not be there.
+        """
+        tried, refused = unread, 0
+        while True:
+            try:
+                found = [each for reader in self._readers(tried) for each in self._ask(tried, reader, rules, masks)]
+            except AnswerRefused:
+                if not last or not tried.more or refused == _PASSED_OVER:
+                    raise
+                tried, refused = self._next(tried, 1), refused + 1
+                if not tried.fresh:
+                    raise
+            else:
+                self._drop("no answer", refused)
+                return tried, found
+
+    def _ask(self, unread: Unread, reader: str | None, rules: Rules, masks: Rules) -> list[Found]:
         context = self._context
         fresh = [record for record in unread.fresh if record.body is not None and record.body.private_to == reader]
         messages = self._reader.shown(fresh, reader)
@@ -156,7 +189,8 @@ class _Run:
         self._sources.update({record.id: record for record in fresh})
         shown = {message.n: message for message in messages}
         judged: list[Preference] = []
-        for said in answer.preferences:
+        self._drop("too many", len(answer.preferences) - MOST_BELIEVED)
+        for said in answer.preferences[:MOST_BELIEVED]:
             each = judge(said, shown)
             if isinstance(each, str):
                 self._dropped[each] += 1
@@ -165,13 +199,13 @@ class _Run:
         drafts = [self._draft(each, reader, prompt) for each in judged]
         drafts = redacted_drafts(drafts, rules, context.now()) if rules else drafts
         pairs = zip(judged, drafts, strict=True)
-        best = strongest([(each, keyed(draft, each, reader)) for each, draft in pairs])
+        best = strongest([(each, keyed(draft, each, reader, (rules | masks).hide)) for each, draft in pairs])
         self._drop("said again", len(judged) - len(best))
         return best
 
     def _draft(self, found: Preference, reader: str | None, prompt: str) -> Draft:
         draft = draft_of(found, reader, self._model.identity, prompt_hash(prompt))
-        ends = [source.ends for source in found.sources if source.ends is not None]
+        ends = [source.ends for source in found.ground if source.ends is not None]
         return msgspec.structs.replace(
             draft, mentions=mentions_of(draft.text, found.at), expires_at=min(ends, default=None)
         )
@@ -180,8 +214,8 @@ class _Run:
 
     def _keep(self, transaction: Transaction, row: CubeRow, found: Sequence[Found]) -> None:
         """Store what holds of what was found, as far as all that it rests on is still there."""
-        standing = self._standing(transaction, row, [source for each, _ in found for source in each.sources])
-        wanted = [(each, draft) for each, draft in found if all(source.id in standing for source in each.sources)]
+        standing = self._standing(transaction, row, [source for each, _ in found for source in each.ground])
+        wanted = [(each, draft) for each, draft in found if all(source.id in standing for source in each.ground)]
         self._drop("source gone", len(found) - len(wanted))
         heads = transaction.heads_by_key(row, [draft.key for _, draft in wanted if draft.key])
         records = self._context.store.records(row, [head.seq for head in heads.values()])
@@ -192,7 +226,8 @@ class _Run:
             key = draft.key or ""
             head = heads.get(key)
             if head is None:
-                place = Place(deleted=self._reader.deleted(key))
+                seq, at = self._reader.deleted(key)
+                place = Place(deleted=seq, deleted_at=at)
             else:
                 place = Place(head, records[head.seq], head.id in held)
             done = decide(each, draft, place, id)
@@ -211,7 +246,7 @@ class _Run:
                 transaction.file(embed_jobs(row.number, lacking))
 
     def _drop(self, why: str, count: int) -> None:
-        if count:
+        if count > 0:
             self._dropped[why] += count
 
     def _standing(self, transaction: Transaction, row: CubeRow, sources: Sequence[Shown]) -> set[str]:
@@ -233,6 +268,10 @@ class _Run:
         if now is None or before is None or now.body is None or before.body is None or not is_said(now):
             return False
         return now.text == before.text and now.state in FINDABLE and now.body.private_to == before.body.private_to
+
+
+def _within(now: Rules, before: Rules) -> bool:
+    return set(now.kinds) <= set(before.kinds) and set(now.names) <= set(before.names)
 
 
 PREFERENCES: Final = preferences(None)

@@ -197,7 +197,11 @@ def forget_actor(connection: Connection, actor: str) -> None:
     jobs = schema.jobs.c
     for job, payload in connection.execute(select(jobs.job, jobs.payload).where(jobs.kind == WORKING)).fetchall():
         told = msgspec.json.decode(payload)
-        if any(name == actor or name.startswith(actor + "/") for name in (told.get("actor"), *told.get("cubes", ()))):
+        names = (
+            told.get("actor", ""),
+            *told.get("cubes", ()),
+        )  # none where the job has lost its payload with what it named
+        if any(name == actor or name.startswith(actor + "/") for name in names):
             connection.execute(delete(schema.jobs).where(jobs.job == job))
 
 
