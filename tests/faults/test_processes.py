@@ -62,7 +62,7 @@ def test_rights_and_rules_that_others_change_hold_at_once_where_somebody_writes_
     def write(number: int) -> int:
         session, count = mos.session(f"writer{number}"), 0
         while not over.is_set():
-            session.add(f"number {count}", wait=bool(count % 2))
+            session.add(f"number {count}")
             count += 1
         return count
 
