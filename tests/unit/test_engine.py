@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +245,27 @@ def test_an_operation_goes_by_what_it_found_and_by_the_commits_of_its_own_proces
         token = database.change_token()
     put(other)
     assert database.change_token() != token
+    database.close()
+    other.close()
+
+
+@pytest.mark.parametrize("using", ["reading", "writing"])
+def test_a_read_that_breaks_off_keeps_no_moment_open(tmp_path: Path, using: str) -> None:
+    """Whoever keeps the error (a log, a debugger) keeps what it was raised in: not the moment that was being read."""
+    database, other = Database(tmp_path / "memos.db", deadline=0.3), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
+        connection.exec_driver_sql("INSERT INTO t VALUES ('well'), (CAST(x'736563726574ff' AS TEXT)), ('never reached')")
+    with pytest.raises(StoreDamaged) as kept, getattr(database, using)() as connection:
+        database.run(connection, "SELECT x FROM t", ())
+    put(other)
+    with database.reading() as connection:
+        assert database.run(connection, "SELECT count(*) FROM t", ()).value() == 4, "what others have written since"
+    put(database)
+    with closing(sqlite3.connect(tmp_path / "memos.db")) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "the log can be emptied"
+    assert kept.tb is not None
+    assert "secret" not in str(kept.value), "what is damaged is somebody's memory"
     database.close()
     other.close()
 

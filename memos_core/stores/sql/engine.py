@@ -45,7 +45,7 @@ _PRIVATE_FOLDER = 0o700
 def translate(error: BaseException, where: str) -> StoreError:
     """A driver's error in our words."""
     raw = getattr(error, "orig", None) or error
-    said = str(raw)
+    said = str(raw).partition(" with text ")[0]  # SQLite quotes what it cannot decode, which is somebody's memory
     code = getattr(raw, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -383,7 +383,11 @@ class Database:
     def run(self, connection: Connection, text: str, values: Sequence[Any]) -> Answer:
         """Run a statement by the driver itself: SQLAlchemy's way there and back costs more than SQLite does."""
         cursor = _raw(connection).execute(text, values)
-        rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
+        try:
+            rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
+        except BaseException:  # whoever keeps the error keeps this frame, too
+            cursor.close()
+            raise
         return Answer(rows, [each[0] for each in cursor.description or ()])
 
     def run_each(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> None:
