@@ -255,7 +255,9 @@ def test_a_read_that_breaks_off_keeps_no_moment_open(tmp_path: Path, using: str)
     database, other = Database(tmp_path / "memos.db", deadline=0.3), Database(tmp_path / "memos.db")
     with other.writing() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
-        connection.exec_driver_sql("INSERT INTO t VALUES ('well'), (CAST(x'736563726574ff' AS TEXT)), ('never reached')")
+        connection.exec_driver_sql(
+            "INSERT INTO t VALUES ('well'), (CAST(x'736563726574ff' AS TEXT)), ('never reached')"
+        )
     with pytest.raises(StoreDamaged) as kept, getattr(database, using)() as connection:
         database.run(connection, "SELECT x FROM t", ())
     put(other)
@@ -331,6 +333,75 @@ assert sorted(item.text for item in ann.list()) == ["After.", "Before."]
 mos.close()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("leaving", ["at the end", "by an error"])
+def test_a_child_forked_inside_of_a_change_leaves_it_to_its_parent(tmp_path: Path, leaving: str) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from memos_core.errors import StoreError
+from memos_core.stores.sql.engine import Database
+database = Database(Path({str(tmp_path / "memos.db")!r}))
+def put(connection, text, count):
+    for _ in range(count):
+        database.run(connection, "INSERT INTO t VALUES (?)", (text * 500,))
+def count(connection):
+    return database.run(connection, "SELECT x, count(*) FROM t GROUP BY x", ()).rows
+with database.writing() as connection:
+    connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
+child = None
+try:
+    with database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA cache_size=10")  # what is written goes to the log before it is committed
+        put(connection, "parent", 500)
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            assert count(connection) == [("parent" * 500, 500)]
+            put(connection, "parent", 500)
+        elif {leaving == "by an error"}:
+            raise StoreError("a fork")
+except StoreError as error:
+    assert child == 0 and "fork" in str(error), error
+    assert database.rules_token()
+    with database.reading() as connection:
+        assert count(connection) == []
+    os._exit(0)
+with database.writing() as connection:
+    put(connection, "later", 1)
+with database.reading() as connection:
+    assert count(connection) == [("later" * 500, 1), ("parent" * 500, 1000)]
+    assert database.run(connection, "PRAGMA integrity_check", ()).value() == "ok"
+database.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_forked_childs_token_is_none_that_its_parent_had(tmp_path: Path) -> None:
+    """It keeps what its parent knew under a token: others may have committed since."""
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    had = {database.change_token()}
+    for _ in range(5):
+        put(other)
+        had.add(database.change_token())
+    with database.operation():
+        had.add(database.change_token())
+        child = os.fork()
+        if child == 0:
+            try:
+                found = {database.change_token()}
+                for _ in range(7):
+                    put(database)
+                    found.add(database.change_token())
+                os._exit(0 if len(found) == 8 and not found & had else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    database.close()
+    other.close()
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,8 @@ class Database:
         self._settings: tuple[int, dict[str, str]] = (-1, {})  # as they were under that many changes of the rules
         self._commits = 0  # of this process
         self._asked = threading.local()  # `.operation`: what the operation of this thread goes by
+        self._forks = 0  # between the process that opened it and this one
+        self._of_parents: list[Connection] = []  # that wrote when this process was forked: never used, never closed
         self._closed = False
         self._prepare_file()
         self.engine = self._make_engine()
@@ -146,35 +148,49 @@ class Database:
             StoreBusy: others kept writing until the deadline.
         """
         until = time.monotonic() + self._deadline
-        if not self._writer.acquire(timeout=self._deadline):
+        writer = self._writer  # a child that is forked meanwhile has another one
+        if not writer.acquire(timeout=self._deadline):
             raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
         self._held_by = threading.get_ident()
         try:
             with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
-                before = None if same_rules is None else self._commits_of_others(connection)
+                before, forks = None if same_rules is None else self._commits_of_others(connection), self._forks
                 yield connection
                 if same_rules is not None:
-                    self._commit(connection, until)
+                    self._commit(connection, until, forks)
                     if same_rules():
                         self._carry_rules_over(connection, before)
         finally:
             self._commits += 1  # or nearly
             self._held_by = None
-            self._writer.release()
+            writer.release()
 
     @contextmanager
     def _connection(self, begin: str, until: float | None = None) -> Iterator[Connection]:
-        connection = self._retried(lambda: self._begin(begin), until)
+        connection, forks = self._retried(lambda: self._begin(begin), until), self._forks
         try:
             yield connection
-            self._commit(connection, until)
+            self._commit(connection, until, forks)
         except BaseException:
-            self._roll_back(connection)
+            if self._forks == forks:
+                self._roll_back(connection)
             raise
         finally:
-            connection.close()
+            if self._forks == forks:
+                connection.close()
+            else:
+                self._of_parents.append(connection)
 
-    def _commit(self, connection: Connection, until: float | None) -> None:
+    def _commit(self, connection: Connection, until: float | None, forks: int) -> None:
+        """Commit what was begun so many forks after the file was opened.
+
+        Raises:
+            StoreError: the parent of this process began it.
+        """
+        if self._forks != forks:
+            raise StoreError(
+                f"{self.name}: this process was forked inside of a transaction, which is its parent's to end; begin another one"
+            )
         raw = _raw(connection)
         if raw.in_transaction:
             self._retried(lambda: raw.execute("COMMIT"), until)
@@ -244,9 +260,10 @@ class Database:
         """What the operation of this thread goes by, asked anew if this process has committed since."""
         operation: _Operation | None = getattr(self._asked, "operation", None)
         if operation is not None and operation.commits != self._commits:
-            operation.commits = self._commits
+            commits = self._commits
             with self._watch_lock, self._translated():
                 operation.token, operation.rules = self._token(), self._counted_rules()
+            operation.commits = commits  # now that it has been asked: if that fails, it is asked again
         return operation
 
     def _token(self) -> int:
@@ -256,9 +273,10 @@ class Database:
             self._watch = self._retried(self._raw_connection, None)
         watch = self._watch
         try:
-            return _data_version(watch)
+            counted = _data_version(watch)
         except sqlite3.OperationalError:
-            return self._retried(lambda: _data_version(watch), None)
+            counted = self._retried(lambda: _data_version(watch), None)
+        return (self._forks << 32) + counted  # each connection counts anew, in 32 bits
 
     def rules_token(self) -> int:
         """A number that differs from the last one wherever cubes, grants or settings may have changed since.
@@ -453,6 +471,8 @@ class Database:
 
     def after_fork(self) -> None:
         """In the child: forget all connections without closing them."""
+        self._forks += 1
+        self._commits += 1  # what an operation goes by is asked anew
         self._watch = None
         self._rules_as_of = None
         self._held_by = None
