@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +153,42 @@ def test_an_error_inside_rolls_back_and_comes_out_as_it_was(tmp_path: Path) -> N
     assert caught.value.__cause__ is not None, "the driver's own error is kept"
     with database.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0
+    database.close()
+
+
+def test_what_sqlite_has_rolled_back_by_itself_is_not_taken_for_kept(tmp_path: Path) -> None:
+    """On a full disk it does that; whoever goes on behind such an error has lost what it wrote before."""
+    database = Database(tmp_path / "memos.db")
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        full = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 1
+
+    def write(more: str, same_rules: Callable[[], bool] | None) -> None:
+        with database.writing(same_rules=same_rules) as connection:
+            database.run(connection, "INSERT INTO t VALUES (1)", ())
+            connection.exec_driver_sql(f"PRAGMA max_page_count={full}")
+            with suppress(sqlite3.OperationalError):
+                database.run(connection, "INSERT INTO t VALUES (?)", (b"x" * 1_000_000,))
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("PRAGMA max_page_count=1000000")
+            if more == "built":
+                connection.exec_driver_sql("INSERT INTO t VALUES (6)")
+            if more == "one":
+                database.run(connection, "INSERT INTO t VALUES (2)", ())
+            if more == "several":
+                database.run_each(connection, "INSERT INTO t VALUES (?)", [(3,), (4,)])
+
+    for more in ("none", "built", "one", "several"):
+        for same_rules in (None, lambda: True):
+            with pytest.raises(StoreError, match="nothing of it was kept"):
+                write(more, same_rules)
+            with database.reading() as connection:
+                assert database.run(connection, "SELECT x FROM t", ()).rows == [], more
+    with database.writing() as connection:
+        database.run(connection, "INSERT INTO t VALUES (5)", ())
+    with database.reading() as connection:
+        assert database.run(connection, "SELECT x FROM t", ()).rows == [(5,)]
     database.close()
 
 

@@ -152,25 +152,31 @@ class Database:
         if not writer.acquire(timeout=self._deadline):
             raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
         self._held_by = threading.get_ident()
+        before: int | None = None
+
+        def committed(connection: Connection) -> None:
+            if same_rules is not None and same_rules():
+                self._carry_rules_over(connection, before)
+
         try:
-            with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
-                before, forks = None if same_rules is None else self._commits_of_others(connection), self._forks
-                yield connection
+            with self._translated(), self._connection("BEGIN IMMEDIATE", until, committed) as connection:
                 if same_rules is not None:
-                    self._commit(connection, until, forks)
-                    if same_rules():
-                        self._carry_rules_over(connection, before)
+                    before = self._commits_of_others(connection)
+                yield connection
         finally:
             self._commits += 1  # or nearly
             self._held_by = None
             writer.release()
 
     @contextmanager
-    def _connection(self, begin: str, until: float | None = None) -> Iterator[Connection]:
+    def _connection(
+        self, begin: str, until: float | None = None, committed: Callable[[Connection], None] = lambda _: None
+    ) -> Iterator[Connection]:
         connection, forks = self._retried(lambda: self._begin(begin), until), self._forks
         try:
             yield connection
             self._commit(connection, until, forks)
+            committed(connection)
         except BaseException:
             if self._forks == forks:
                 self._roll_back(connection)
@@ -185,15 +191,27 @@ class Database:
         """Commit what was begun so many forks after the file was opened.
 
         Raises:
-            StoreError: the parent of this process began it.
+            StoreError: the parent of this process began it, or it has been rolled back.
         """
         if self._forks != forks:
             raise StoreError(
                 f"{self.name}: this process was forked inside of a transaction, which is its parent's to end; begin another one"
             )
+        raw = self._inside(connection)
+        self._retried(lambda: raw.execute("COMMIT"), until)
+
+    def _inside(self, connection: Connection) -> sqlite3.Connection:
+        """The driver's connection, inside the transaction that was begun.
+
+        Raises:
+            StoreError: SQLite has ended it, as it does where a disk is full or fails; what follows would be kept by itself.
+        """
         raw = _raw(connection)
-        if raw.in_transaction:
-            self._retried(lambda: raw.execute("COMMIT"), until)
+        if not raw.in_transaction:
+            raise StoreError(
+                f"{self.name}: an error has ended this transaction, nothing of it was kept; do all of it again"
+            )
+        return raw
 
     def _begin(self, begin: str) -> Connection:
         if self._closed:
@@ -400,7 +418,7 @@ class Database:
 
     def run(self, connection: Connection, text: str, values: Sequence[Any]) -> Answer:
         """Run a statement by the driver itself: SQLAlchemy's way there and back costs more than SQLite does."""
-        cursor = _raw(connection).execute(text, values)
+        cursor = self._inside(connection).execute(text, values)
         try:
             rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
         except BaseException:  # whoever keeps the error keeps this frame, too
@@ -411,9 +429,9 @@ class Database:
     def run_each(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement that answers nothing once for each of these rows of values."""
         if len(rows) == 1:
-            _raw(connection).execute(text, rows[0])
+            self._inside(connection).execute(text, rows[0])
         else:
-            _raw(connection).executemany(text, rows)
+            self._inside(connection).executemany(text, rows)
 
     def repeated(self, work: Callable[[], _T]) -> _T:
         """What some work answers; a file is never away for a while."""
@@ -540,6 +558,10 @@ class Database:
         @event.listens_for(engine, "connect")
         def connected(raw: sqlite3.Connection, _: object) -> None:
             self._retried(lambda: _set_up(raw), None)
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def executes(connection: Connection, *_: object) -> None:
+            self._inside(connection)
 
         return engine
 
