@@ -110,7 +110,7 @@ class Database:
         self._commits = 0  # of this process
         self._asked = threading.local()  # `.operation`: what the operation of this thread goes by
         self._forks = 0  # between the process that opened it and this one
-        self._of_parents: list[Connection] = []  # that wrote when this process was forked: never used, never closed
+        self._writing_on: Connection | None = None
         self._closed = False
         self._prepare_file()
         self.engine = self._make_engine()
@@ -160,12 +160,13 @@ class Database:
 
         try:
             with self._translated(), self._connection("BEGIN IMMEDIATE", until, committed) as connection:
+                self._writing_on = connection
                 if same_rules is not None:
                     before = self._commits_of_others(connection)
                 yield connection
         finally:
             self._commits += 1  # or nearly
-            self._held_by = None
+            self._held_by = self._writing_on = None
             writer.release()
 
     @contextmanager
@@ -184,8 +185,6 @@ class Database:
         finally:
             if self._forks == forks:
                 connection.close()
-            else:
-                self._of_parents.append(connection)
 
     def _commit(self, connection: Connection, until: float | None, forks: int) -> None:
         """Commit what was begun so many forks after the file was opened.
@@ -493,7 +492,9 @@ class Database:
         self._commits += 1  # what an operation goes by is asked anew
         self._watch = None
         self._rules_as_of = None
-        self._held_by = None
+        if self._writing_on is not None:
+            _never_close(self._writing_on)
+        self._held_by = self._writing_on = None
         self._waiting_for_fork = False
         self._writer = threading.Lock()
         self._watch_lock = threading.Lock()
@@ -589,6 +590,15 @@ def _forget_connections(database: Database | None) -> None:
     """In a forked child: the parent's connections must not be used or closed here."""
     if database is not None:
         database.after_fork()
+
+
+def _never_close(connection: Connection) -> None:
+    """Keep a connection even behind the end of this process: its parent is writing, and whoever closes it or rolls it back takes
+    what it has written out of the log, which they share.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _size(path: Path) -> int:

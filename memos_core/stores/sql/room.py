@@ -29,5 +29,5 @@ class Room:
                 return True
         waiting = rows.count(most)
         counted = waiting if waiting >= most else waiting + rows.scheduled(most)
-        self._counted = (counted, newest) if counted < most else None  # else there may be more: it was counted no further
+        self._counted = (counted, newest) if counted < most else None  # else there may be more than was counted
         return waiting < most
