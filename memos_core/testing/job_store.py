@@ -75,6 +75,22 @@ class JobStoreContract(StoreTests):
             assert not transaction.has_room(1)
         assert [(each.id, each.cube) for each in other.jobs.list()] == [(id, cube.number)]
 
+    def test_there_is_room_for_as_many_as_may_wait_by_now(self, store: RecordStore, other: RecordStore) -> None:
+        """Whoever opens the store anew may say another number; and others file, run and forget jobs, too."""
+
+        def room(most: int) -> bool:
+            with store.begin(actor="a", action="look") as transaction:
+                return transaction.has_room(most)
+
+        other.jobs.enqueue([job() for _ in range(5)])
+        assert [room(most) for most in (2, 4, 5, 6, 3, 9)] == [False, False, False, True, False, True]
+        other.jobs.enqueue([job() for _ in range(5)])
+        assert [room(most) for most in (9, 10, 11)] == [False, False, True]
+        taken = other.jobs.lease("w", 8, seconds=60)
+        assert [room(most) for most in (2, 3)] == [False, True]
+        other.jobs.fail([Failure(each, "E: again", each.run_at) for each in taken])
+        assert [room(most) for most in (9, 10, 11)] == [False, False, True], "those that ran wait again"
+
     def test_of_a_key_one_waits_and_one_more_while_one_runs(self, store: RecordStore, other: RecordStore) -> None:
         first, second = store.jobs.enqueue([job(key="x"), job(key="x", payload={"n": 2})])
         assert first == second

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +156,42 @@ def test_an_error_inside_rolls_back_and_comes_out_as_it_was(tmp_path: Path) -> N
     database.close()
 
 
+def test_what_sqlite_has_rolled_back_by_itself_is_not_taken_for_kept(tmp_path: Path) -> None:
+    """On a full disk it does that; whoever goes on behind such an error has lost what it wrote before."""
+    database = Database(tmp_path / "memos.db")
+    with database.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        full = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 1
+
+    def write(more: str, same_rules: Callable[[], bool] | None) -> None:
+        with database.writing(same_rules=same_rules) as connection:
+            database.run(connection, "INSERT INTO t VALUES (1)", ())
+            connection.exec_driver_sql(f"PRAGMA max_page_count={full}")
+            with suppress(sqlite3.OperationalError):
+                database.run(connection, "INSERT INTO t VALUES (?)", (b"x" * 1_000_000,))
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            raw.execute("PRAGMA max_page_count=1000000")
+            if more == "built":
+                connection.exec_driver_sql("INSERT INTO t VALUES (6)")
+            if more == "one":
+                database.run(connection, "INSERT INTO t VALUES (2)", ())
+            if more == "several":
+                database.run_each(connection, "INSERT INTO t VALUES (?)", [(3,), (4,)])
+
+    for more in ("none", "built", "one", "several"):
+        for same_rules in (None, lambda: True):
+            with pytest.raises(StoreError, match="nothing of it was kept"):
+                write(more, same_rules)
+            with database.reading() as connection:
+                assert database.run(connection, "SELECT x FROM t", ()).rows == [], more
+    with database.writing() as connection:
+        database.run(connection, "INSERT INTO t VALUES (5)", ())
+    with database.reading() as connection:
+        assert database.run(connection, "SELECT x FROM t", ()).rows == [(5,)]
+    database.close()
+
+
 def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
     database = Database(tmp_path / "memos.db")
     with database.reading() as connection:
@@ -249,6 +285,29 @@ def test_an_operation_goes_by_what_it_found_and_by_the_commits_of_its_own_proces
     other.close()
 
 
+@pytest.mark.parametrize("using", ["reading", "writing"])
+def test_a_read_that_breaks_off_keeps_no_moment_open(tmp_path: Path, using: str) -> None:
+    """Whoever keeps the error (a log, a debugger) keeps what it was raised in: not the moment that was being read."""
+    database, other = Database(tmp_path / "memos.db", deadline=0.3), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
+        connection.exec_driver_sql(
+            "INSERT INTO t VALUES ('well'), (CAST(x'736563726574ff' AS TEXT)), ('never reached')"
+        )
+    with pytest.raises(StoreDamaged) as kept, getattr(database, using)() as connection:
+        database.run(connection, "SELECT x FROM t", ())
+    put(other)
+    with database.reading() as connection:
+        assert database.run(connection, "SELECT count(*) FROM t", ()).value() == 4, "what others have written since"
+    put(database)
+    with closing(sqlite3.connect(tmp_path / "memos.db")) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "the log can be emptied"
+    assert kept.tb is not None
+    assert "secret" not in str(kept.value), "what is damaged is somebody's memory"
+    database.close()
+    other.close()
+
+
 def test_a_closed_database_says_so(tmp_path: Path) -> None:
     database = Database(tmp_path / "memos.db")
     database.change_token()
@@ -310,6 +369,75 @@ assert sorted(item.text for item in ann.list()) == ["After.", "Before."]
 mos.close()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("leaving", ["at the end", "by an error"])
+def test_a_child_forked_inside_of_a_change_leaves_it_to_its_parent(tmp_path: Path, leaving: str) -> None:
+    code = f"""
+import os, sys
+from pathlib import Path
+from memos_core.errors import StoreError
+from memos_core.stores.sql.engine import Database
+database = Database(Path({str(tmp_path / "memos.db")!r}))
+def put(connection, text, count):
+    for _ in range(count):
+        database.run(connection, "INSERT INTO t VALUES (?)", (text * 500,))
+def count(connection):
+    return database.run(connection, "SELECT x, count(*) FROM t GROUP BY x", ()).rows
+with database.writing() as connection:
+    connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
+child = None
+try:
+    with database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA cache_size=10")  # what is written goes to the log before it is committed
+        put(connection, "parent", 500)
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            assert count(connection) == [("parent" * 500, 500)]
+            put(connection, "parent", 500)
+        elif {leaving == "by an error"}:
+            raise StoreError("a fork")
+except StoreError as error:
+    assert child == 0 and "fork" in str(error), error
+    assert database.rules_token()
+    with database.reading() as connection:
+        assert count(connection) == []
+    sys.exit()  # all that there is goes away
+with database.writing() as connection:
+    put(connection, "later", 1)
+with database.reading() as connection:
+    assert count(connection) == [("later" * 500, 1), ("parent" * 500, 1000)]
+    assert database.run(connection, "PRAGMA integrity_check", ()).value() == "ok"
+database.close()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_forked_childs_token_is_none_that_its_parent_had(tmp_path: Path) -> None:
+    """It keeps what its parent knew under a token: others may have committed since."""
+    database, other = Database(tmp_path / "memos.db"), Database(tmp_path / "memos.db")
+    with other.writing() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+    had = {database.change_token()}
+    for _ in range(5):
+        put(other)
+        had.add(database.change_token())
+    with database.operation():
+        had.add(database.change_token())
+        child = os.fork()
+        if child == 0:
+            try:
+                found = {database.change_token()}
+                for _ in range(7):
+                    put(database)
+                    found.add(database.change_token())
+                os._exit(0 if len(found) == 8 and not found & had else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    database.close()
+    other.close()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ _PRIVATE_FOLDER = 0o700
 def translate(error: BaseException, where: str) -> StoreError:
     """A driver's error in our words."""
     raw = getattr(error, "orig", None) or error
-    said = str(raw)
+    said = str(raw).partition(" with text ")[0]  # SQLite quotes what it cannot decode, which is somebody's memory
     code = getattr(raw, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -109,6 +109,8 @@ class Database:
         self._settings: tuple[int, dict[str, str]] = (-1, {})  # as they were under that many changes of the rules
         self._commits = 0  # of this process
         self._asked = threading.local()  # `.operation`: what the operation of this thread goes by
+        self._forks = 0  # between the process that opened it and this one
+        self._writing_on: Connection | None = None
         self._closed = False
         self._prepare_file()
         self.engine = self._make_engine()
@@ -146,38 +148,69 @@ class Database:
             StoreBusy: others kept writing until the deadline.
         """
         until = time.monotonic() + self._deadline
-        if not self._writer.acquire(timeout=self._deadline):
+        writer = self._writer  # a child that is forked meanwhile has another one
+        if not writer.acquire(timeout=self._deadline):
             raise StoreBusy(f"{self.name}: another thread has been writing for over {self._deadline:g} s")
         self._held_by = threading.get_ident()
+        before: int | None = None
+
+        def committed(connection: Connection) -> None:
+            if same_rules is not None and same_rules():
+                self._carry_rules_over(connection, before)
+
         try:
-            with self._translated(), self._connection("BEGIN IMMEDIATE", until) as connection:
-                before = None if same_rules is None else self._commits_of_others(connection)
-                yield connection
+            with self._translated(), self._connection("BEGIN IMMEDIATE", until, committed) as connection:
+                self._writing_on = connection
                 if same_rules is not None:
-                    self._commit(connection, until)
-                    if same_rules():
-                        self._carry_rules_over(connection, before)
+                    before = self._commits_of_others(connection)
+                yield connection
         finally:
             self._commits += 1  # or nearly
-            self._held_by = None
-            self._writer.release()
+            self._held_by = self._writing_on = None
+            writer.release()
 
     @contextmanager
-    def _connection(self, begin: str, until: float | None = None) -> Iterator[Connection]:
-        connection = self._retried(lambda: self._begin(begin), until)
+    def _connection(
+        self, begin: str, until: float | None = None, committed: Callable[[Connection], None] = lambda _: None
+    ) -> Iterator[Connection]:
+        connection, forks = self._retried(lambda: self._begin(begin), until), self._forks
         try:
             yield connection
-            self._commit(connection, until)
+            self._commit(connection, until, forks)
+            committed(connection)
         except BaseException:
-            self._roll_back(connection)
+            if self._forks == forks:
+                self._roll_back(connection)
             raise
         finally:
-            connection.close()
+            if self._forks == forks:
+                connection.close()
 
-    def _commit(self, connection: Connection, until: float | None) -> None:
+    def _commit(self, connection: Connection, until: float | None, forks: int) -> None:
+        """Commit what was begun so many forks after the file was opened.
+
+        Raises:
+            StoreError: the parent of this process began it, or it has been rolled back.
+        """
+        if self._forks != forks:
+            raise StoreError(
+                f"{self.name}: this process was forked inside of a transaction, which is its parent's to end; begin another one"
+            )
+        raw = self._inside(connection)
+        self._retried(lambda: raw.execute("COMMIT"), until)
+
+    def _inside(self, connection: Connection) -> sqlite3.Connection:
+        """The driver's connection, inside the transaction that was begun.
+
+        Raises:
+            StoreError: SQLite has ended it, as it does where a disk is full or fails; what follows would be kept by itself.
+        """
         raw = _raw(connection)
-        if raw.in_transaction:
-            self._retried(lambda: raw.execute("COMMIT"), until)
+        if not raw.in_transaction:
+            raise StoreError(
+                f"{self.name}: an error has ended this transaction, nothing of it was kept; do all of it again"
+            )
+        return raw
 
     def _begin(self, begin: str) -> Connection:
         if self._closed:
@@ -244,9 +277,10 @@ class Database:
         """What the operation of this thread goes by, asked anew if this process has committed since."""
         operation: _Operation | None = getattr(self._asked, "operation", None)
         if operation is not None and operation.commits != self._commits:
-            operation.commits = self._commits
+            commits = self._commits
             with self._watch_lock, self._translated():
                 operation.token, operation.rules = self._token(), self._counted_rules()
+            operation.commits = commits  # now that it has been asked: if that fails, it is asked again
         return operation
 
     def _token(self) -> int:
@@ -256,9 +290,10 @@ class Database:
             self._watch = self._retried(self._raw_connection, None)
         watch = self._watch
         try:
-            return _data_version(watch)
+            counted = _data_version(watch)
         except sqlite3.OperationalError:
-            return self._retried(lambda: _data_version(watch), None)
+            counted = self._retried(lambda: _data_version(watch), None)
+        return (self._forks << 32) + counted  # each connection counts anew, in 32 bits
 
     def rules_token(self) -> int:
         """A number that differs from the last one wherever cubes, grants or settings may have changed since.
@@ -382,16 +417,20 @@ class Database:
 
     def run(self, connection: Connection, text: str, values: Sequence[Any]) -> Answer:
         """Run a statement by the driver itself: SQLAlchemy's way there and back costs more than SQLite does."""
-        cursor = _raw(connection).execute(text, values)
-        rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
+        cursor = self._inside(connection).execute(text, values)
+        try:
+            rows = cursor.fetchall()  # all at once: a statement that is not read to its end would keep its moment open
+        except BaseException:  # whoever keeps the error keeps this frame, too
+            cursor.close()
+            raise
         return Answer(rows, [each[0] for each in cursor.description or ()])
 
     def run_each(self, connection: Connection, text: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement that answers nothing once for each of these rows of values."""
         if len(rows) == 1:
-            _raw(connection).execute(text, rows[0])
+            self._inside(connection).execute(text, rows[0])
         else:
-            _raw(connection).executemany(text, rows)
+            self._inside(connection).executemany(text, rows)
 
     def repeated(self, work: Callable[[], _T]) -> _T:
         """What some work answers; a file is never away for a while."""
@@ -449,9 +488,13 @@ class Database:
 
     def after_fork(self) -> None:
         """In the child: forget all connections without closing them."""
+        self._forks += 1
+        self._commits += 1  # what an operation goes by is asked anew
         self._watch = None
         self._rules_as_of = None
-        self._held_by = None
+        if self._writing_on is not None:
+            _never_close(self._writing_on)
+        self._held_by = self._writing_on = None
         self._waiting_for_fork = False
         self._writer = threading.Lock()
         self._watch_lock = threading.Lock()
@@ -517,6 +560,10 @@ class Database:
         def connected(raw: sqlite3.Connection, _: object) -> None:
             self._retried(lambda: _set_up(raw), None)
 
+        @event.listens_for(engine, "before_cursor_execute")
+        def executes(connection: Connection, *_: object) -> None:
+            self._inside(connection)
+
         return engine
 
 
@@ -543,6 +590,15 @@ def _forget_connections(database: Database | None) -> None:
     """In a forked child: the parent's connections must not be used or closed here."""
     if database is not None:
         database.after_fork()
+
+
+def _never_close(connection: Connection) -> None:
+    """Keep a connection even behind the end of this process: its parent is writing, and whoever closes it or rolls it back takes
+    what it has written out of the log, which they share.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _size(path: Path) -> int:

@@ -28,5 +28,6 @@ class Room:
             if 0 <= newest - then < most - counted:
                 return True
         waiting = rows.count(most)
-        self._counted = (waiting + rows.scheduled(most), newest)
+        counted = waiting if waiting >= most else waiting + rows.scheduled(most)
+        self._counted = (counted, newest) if counted < most else None  # else there may be more than was counted
         return waiting < most
