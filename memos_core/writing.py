@@ -181,8 +181,11 @@ class WritingView:
 
     def _added(self, outcomes: dict[str, list[Outcome]]) -> Added:
         first = next(cube for cube in self.write if cube.name == self._first)
-        row = first.require(Right.READ)
-        return Added(outcomes, self._first, lambda seqs: first.shown(self._memory.items(row, seqs)))
+
+        def load(seqs: Sequence[int]) -> list[MemoryItem]:  # it is kept: whether it may be read is asked when it is
+            return first.shown(self._memory.items(first.require(Right.READ), seqs))
+
+        return Added(outcomes, self._first, load)
 
     def add_later(self, drafts: Sequence[Draft], *, timeout: float = 0.0, action: str = "add") -> Adding[Added]:
         """Store drafts without their vectors, and file the jobs that make those, all in one transaction.
@@ -234,10 +237,7 @@ class WritingView:
             except EmbedderMismatch:
                 if not self._replaced(prepared.mark):
                     raise
-        first = next(cube for cube in self.write if cube.name == self._first)
-        added = Added(
-            outcomes, self._first, lambda seqs: first.shown(self._memory.items(first.require(Right.READ), seqs))
-        )
+        added = self._added(outcomes)
         return Adding(self._store.jobs, jobs, added, added.ids)
 
     def _file_following(

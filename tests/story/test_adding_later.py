@@ -201,6 +201,21 @@ def test_what_is_for_later_takes_no_room_until_its_time_has_come(mos: MOS, clock
     assert alice.add("three", wait=False).ids
 
 
+def test_what_is_tried_again_takes_room(mos: MOS, monkeypatch: pytest.MonkeyPatch) -> None:
+    from memos_core.plaintext.later import set_max_pending
+    from memos_core.stores.sql import room
+
+    alice = mos.session("alice")
+    set_max_pending(mos.store, 3)
+    mos.store.jobs.enqueue([NewJob(kind="unheard of") for _ in range(4)])
+    mos.scheduler.run_pending()
+    assert alice.add("one", wait=False).ids
+    assert len(mos.scheduler.retry([job.id for job in mos.scheduler.jobs(states=["failed"])])) == 4
+    monkeypatch.setattr(room, "_GOOD_FOR", 0.0)  # as if a second had gone by
+    with pytest.raises(QueueFull):
+        alice.add("two", wait=False)
+
+
 def test_room_is_found_again_each_time_jobs_have_been_done(mos: MOS) -> None:
     from memos_core.plaintext.later import set_max_pending
 

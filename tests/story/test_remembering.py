@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from telling import Clock, texts
 
 from memos_core import MOS, Actor, Draft, F, Link, Message, Session
-from memos_core.errors import AlreadyExists, Conflict, InvalidInput, ItemNotFound, VersionNotFound
+from memos_core.errors import AlreadyExists, Conflict, InvalidInput, ItemNotFound, StoreClosed, VersionNotFound
 from memos_core.models.hashing import HashingEmbedder
 
 MAY = datetime(2024, 5, 8, 10, 0, tzinfo=UTC)
@@ -394,3 +395,15 @@ def test_who_did_what_is_in_the_audit(mos: MOS, alice: Session) -> None:
         ("alice", "restore"),
     ]
     assert [version.actor for version in alice.history(id)] == ["alice", "bob", "alice", "alice", "alice"]
+
+
+def test_what_was_kept_is_no_failure_where_the_store_is_closed_just_then(tmp_path: Path) -> None:
+    mos = MOS.open(tmp_path)
+    alice = mos.session("alice")
+    alice.add("There is a cube.")
+    mos.store.watch(lambda _: mos.close())  # called behind the commit
+    added = alice.add("It is kept.")
+    with pytest.raises(StoreClosed):
+        added.items  # noqa: B018 - they are read when they are looked at
+    with MOS.open(tmp_path) as mos:
+        assert mos.session("alice").get(added.id).text == "It is kept."
