@@ -7,7 +7,8 @@ CPU time of all of it, and of leasing and ending alone. "lanes" are ordered jobs
 alone. Latency: wall time from filing to its end, of one job at a time, with workers in threads of the same process.
 
 Adding: `add(text, wait=False)` to a cube of a thousand items beside the very rows that it writes (item, version, audit entry,
-conversation, counter, job), written with bare sqlite3 in one transaction into a copy of the database. In turns, on the same
+conversation, counter, job), written in one transaction into copies of the database: with bare sqlite3, and with SQLAlchemy Core
+(statements made once, compiled ones cached by it). In turns, on the same
 disk, both with synchronous=FULL: so wall time (less what other processes had the CPU for), most of which is the disk's, is
 compared as well as CPU time. "disk" is how long it takes to keep 8 kB. What a slower disk makes of it can be tried with
 
@@ -29,6 +30,7 @@ from typing import Any
 
 from made_up import MadeUp
 from measure import at, report  # first: it sets the number of threads
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, insert, update
 
 from memos_core import MOS
 from memos_core.scheduler.kinds import JobKind
@@ -123,8 +125,10 @@ def adding(folder: Path) -> dict[str, float]:
         look = sqlite3.connect(source, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=8000"):
             hand.execute(f"PRAGMA {pragma}")
+        core, tables = by_core(copy, folder / "core.db")
         costs: list[tuple[float, float]] = []
         floors: list[tuple[float, float]] = []
+        cores: list[tuple[float, float]] = []
         for n in range(ADDS):
             before = {table: _newest(look, table) for table in TABLES}
             text = f"{texts[1020 + n % 900]} {n}"
@@ -133,17 +137,28 @@ def adding(folder: Path) -> dict[str, float]:
             moved = look.execute("SELECT seq, batches, chain, changed, cube FROM cubes").fetchone()
             place = look.execute("SELECT next_position, cube, name FROM conversations").fetchone()
             floors.append(timed(lambda rows=rows, moved=moved, place=place: _write(hand, rows, moved, place)))
+            named = {
+                name: [dict(zip(tables[name].c.keys(), row, strict=True)) for row in new] for name, new in rows.items()
+            }
+            cores.append(
+                timed(lambda rows=named, moved=moved, place=place: write_by_core(core, tables, rows, moved, place))
+            )
         hand.close()
+        core.dispose()
         look.close()
     cpu, wall = (sorted(each[n] for each in costs) for n in (0, 1))
     floor_cpu, floor_wall = (sorted(each[n] for each in floors) for n in (0, 1))
+    core_cpu, core_wall = (sorted(each[n] for each in cores) for n in (0, 1))
     return {
         "add CPU p50 ms": at(cpu, 0.5),
         "add CPU p99 ms": at(cpu, 0.99),
         "add wall p50 ms": at(wall, 0.5),
         "by hand CPU p50 ms": at(floor_cpu, 0.5),
         "by hand wall p50 ms": at(floor_wall, 0.5),
+        "by Core CPU p50 ms": at(core_cpu, 0.5),
+        "by Core wall p50 ms": at(core_wall, 0.5),
         "disk p50 ms": disk(folder),
+        "wall, add/by Core": at(wall, 0.5) / at(core_wall, 0.5),
         "wall, add/by hand": at(wall, 0.5) / at(floor_wall, 0.5),
     }
 
@@ -164,6 +179,39 @@ def _write(connection: sqlite3.Connection, rows: dict[str, list[Any]], moved: An
     connection.execute("UPDATE cubes SET seq=?, batches=?, chain=?, changed=? WHERE cube=?", moved)
     connection.execute("UPDATE conversations SET next_position=? WHERE cube=? AND name=?", place)
     connection.execute("COMMIT")
+
+
+def by_core(source: Path, copy: Path) -> tuple[Engine, dict[str, Table]]:
+    """A copy of a database, opened with SQLAlchemy, and its tables."""
+    shutil.copy(source, copy)
+    engine = create_engine(f"sqlite:///{copy}", connect_args={"isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def connected(raw: Any, _: object) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "wal_autocheckpoint=8000"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    found = MetaData()
+    found.reflect(engine, only=[*TABLES, "cubes", "conversations"])
+    return engine, dict(found.tables)
+
+
+def write_by_core(engine: Engine, tables: dict[str, Table], rows: dict[str, Any], moved: Any, place: Any) -> None:
+    cubes, conversations = tables["cubes"], tables["conversations"]
+    with engine.begin() as connection:
+        for name, new in rows.items():
+            if new:
+                connection.execute(insert(tables[name]), new)
+        seq, batches, chain, changed, cube = moved
+        counters = {"seq": seq, "batches": batches, "chain": chain, "changed": changed}
+        connection.execute(update(cubes).where(cubes.c.cube == cube).values(**counters))
+        end, of_cube, name = place
+        where = (conversations.c.cube == of_cube) & (conversations.c.name == name)
+        connection.execute(update(conversations).where(where).values(next_position=end))
 
 
 def main() -> None:
