@@ -1,4 +1,6 @@
-"""ChangingSession: what a session does to items that are there: new versions, other states, other times, the end of them."""
+"""ChangingSession: how a session reads what is to be stored, and what it does to items that are there: new versions, other
+states, other times, the end of them.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def _ids(ids: str | Iterable[str]) -> Sequence[str]:
 
 
 class ChangingSession:
-    """What an actor may change: items that are there, and whole cubes.
+    """What an actor may change: items that are there, and whole cubes. `Session` adds and finds, too.
 
     Args:
         actor: on whose behalf.

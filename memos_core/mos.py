@@ -30,7 +30,6 @@ from memos_core.plaintext.later import set_max_pending
 from memos_core.plaintext.reembed import Progress
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore
-from memos_core.scheduler.jobs.preferences import jobs_for
 from memos_core.session import Session
 from memos_core.stores.following import settle
 from memos_core.stores.opening import IN_MEMORY, folder_of, index_folder, is_server, open_store
@@ -360,6 +359,8 @@ def _following(model: object, preferences: bool, after: float, now: Callable[[],
         raise InvalidConfig(f"preferences_after={after!r} is for preferences=True")
     if not preferences:
         return None
+    from memos_core.scheduler.jobs.preferences import jobs_for
+
     wait = int(after * 1e6)
     return lambda drafts, outcomes: jobs_for(drafts, outcomes, micros(now()) + wait if wait else 0)
 

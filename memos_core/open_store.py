@@ -15,10 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from memos_core.cube import MemCube
-from memos_core.errors import (
-    InvalidInput,
-    StoreClosed,
-)
+from memos_core.errors import InvalidInput, StoreClosed
 from memos_core.governance.audit import AuditLog
 from memos_core.governance.checkpoints import NO_ANCHORING, Anchoring, Checkpoints
 from memos_core.governance.erasing import ErasureDesk
@@ -33,7 +30,6 @@ from memos_core.plaintext.search import Searcher
 from memos_core.plaintext.uses import Uses
 from memos_core.protocols.models import Embedder
 from memos_core.protocols.storage import RecordStore, Transaction
-from memos_core.scheduler.jobs.preferences import preferences as preferences_kind
 from memos_core.scheduler.jobs.working import job_for
 from memos_core.scheduler.usage import UseNotes
 from memos_core.stores.following import NOBODY_FOLLOWS, Following
@@ -190,13 +186,14 @@ class OpenStore:
             if self._scheduler is None:
                 from memos_core.scheduler.jobs.conflicts import conflicts
                 from memos_core.scheduler.jobs.deduplicate import deduplicate
+                from memos_core.scheduler.jobs.preferences import preferences
                 from memos_core.scheduler.scheduler import MemScheduler
 
                 made = MemScheduler(self._store, self._memory, self._searcher, self._clock, first=self.count_uses)
                 if self._model is None:
                     made.leave("preferences")
                 else:
-                    for kind in (preferences_kind, deduplicate, conflicts):
+                    for kind in (preferences, deduplicate, conflicts):
                         made.register(kind(self._model))
                 self._scheduler = made
         return self._scheduler

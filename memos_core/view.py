@@ -11,10 +11,7 @@ from typing import Any
 import msgspec
 
 from memos_core.cube import MemCube
-from memos_core.errors import (
-    InvalidInput,
-    ItemNotFound,
-)
+from memos_core.errors import InvalidInput, ItemNotFound
 from memos_core.events import event
 from memos_core.filters import F, Filter, Group, Where, parse_where
 from memos_core.governance.erasing import ErasureDesk

@@ -22,11 +22,7 @@ from memos_core.stores.sql.tables import repeatable
 from memos_core.stores.sql.uses import SqlUses
 from memos_core.stores.sql.versions import SqlVersions
 from memos_core.types.access import Grant, Right
-from memos_core.types.work import (
-    CubeRow,
-    micros,
-    utc_now,
-)
+from memos_core.types.work import CubeRow, micros, utc_now
 
 MOVING = "moving_from"  # setting: of a store that is being filled by `memos migrate`, and not done yet
 
